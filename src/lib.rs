@@ -1,0 +1,9 @@
+//! callbridge: a voice-call bridge gateway that lets an AI agent join a live call as a participant.
+//!
+//! The modules below stand in dependency order; a module may only name those above it in its
+//! layer's row of `ARCHITECTURE.md`, and `tests/tidy.rs` holds it to that.
+
+// Layer 0: words.
+pub mod ids;
+pub mod privacy;
+pub mod sys;

@@ -1,0 +1,3 @@
+//! The `callbridge` program.
+
+fn main() {}
