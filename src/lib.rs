@@ -7,3 +7,6 @@
 pub mod ids;
 pub mod privacy;
 pub mod sys;
+
+// Layer 1: pure cores.
+pub mod agent;

@@ -1,0 +1,42 @@
+//! How long an agent waits for anything: no state of it waits without an end.
+
+use std::time::Duration;
+
+/// The deadlines of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From the last client's going to leaving the call.
+    pub client_grace: Duration,
+    /// From the wish to join to being in the room.
+    pub joining: Duration,
+    /// From the wish to leave to being out.
+    pub leaving: Duration,
+    /// From being in the room to a model that listens.
+    pub model_opening: Duration,
+    /// From the end of a turn, or the last sign of an answer, to the answer's first sound.
+    pub answer: Duration,
+    /// From the end of speech, by our ear, to the end of the turn, by the model's.
+    pub turn_end: Duration,
+    /// Without any input or speech, until the agent leaves its call.
+    pub idle: Duration,
+    /// Without a client and without a call, until the agent ends.
+    pub inactive: Duration,
+    /// For a running turn to end when the process goes down.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_grace: Duration::from_secs(15),
+            joining: Duration::from_secs(20),
+            leaving: Duration::from_secs(5),
+            model_opening: Duration::from_secs(15),
+            answer: Duration::from_secs(20),
+            turn_end: Duration::from_secs(10),
+            idle: Duration::from_secs(5 * 60),
+            inactive: Duration::from_secs(24 * 60 * 60),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
