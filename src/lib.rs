@@ -10,3 +10,4 @@ pub mod sys;
 
 // Layer 1: pure cores.
 pub mod agent;
+pub mod media;

@@ -1,0 +1,93 @@
+//! One 20 ms frame up, one down, and three mixed: what the gateway itself adds.
+#![expect(clippy::expect_used, reason = "a benchmark may fail where its ground gives way")]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use callbridge::ids::{ParticipantId, UtteranceId};
+use callbridge::media::{
+    Converter, Downlink, DownlinkOutput, Encoder, Frame24k, Mix, OpusPacket, SpeechConfig, Uplink,
+};
+use callbridge::sys::clock;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+criterion_group!(benches, up, down, mix);
+criterion_main!(benches);
+
+/// Order, decode, resample, detect: packet in, frame and edges out.
+fn up(criterion: &mut Criterion) {
+    let mut encoder = Encoder::new().expect("libopus gives an encoder");
+    let payloads: Vec<_> = speech().iter().map(|frame| encoder.encode(frame)).collect();
+    let mut now = clock::now();
+    let mut uplink = Uplink::new(SpeechConfig::default(), now).expect("libopus gives a decoder");
+    let mut packet = OpusPacket {
+        participant: ParticipantId::new("p_1"),
+        sequence: 0,
+        timestamp: 0,
+        marker: false,
+        payload: payloads[0].clone(),
+    };
+    criterion.bench_function("frame up", |bencher| {
+        bencher.iter(|| {
+            now += FRAME;
+            packet.sequence = packet.sequence.wrapping_add(1);
+            packet.timestamp = packet.timestamp.wrapping_add(960);
+            packet.payload = payloads[usize::from(packet.sequence) % payloads.len()].clone();
+            uplink.push(packet.clone(), now);
+            while let Some(output) = uplink.poll() {
+                black_box(output);
+            }
+        });
+    });
+}
+
+/// Queue, pace, encode: samples in, packet out.
+fn down(criterion: &mut Criterion) {
+    let speech = speech();
+    let mut now = clock::now();
+    let mut downlink =
+        Downlink::new(ParticipantId::new("p_1"), now).expect("libopus gives an encoder");
+    let utterance = UtteranceId::new("utt_1");
+    let mut frames = speech.iter().cycle();
+    criterion.bench_function("frame down", |bencher| {
+        bencher.iter(|| {
+            now += FRAME;
+            let frame = frames.next().expect("the speech goes on and on");
+            downlink.push(&utterance, &frame[..]).expect("little speech waits");
+            let mut packets = 0;
+            while let Some(output) = downlink.poll(now) {
+                packets += usize::from(matches!(output, DownlinkOutput::Packet(_)));
+            }
+            assert_eq!(black_box(packets), 1);
+        });
+    });
+}
+
+/// Three people in a room, each hearing the other two.
+fn mix(criterion: &mut Criterion) {
+    let speech = speech();
+    let voices = [speech[20], speech[30], speech[40]];
+    criterion.bench_function("mix of three", |bencher| {
+        bencher.iter(|| {
+            let mut mix = Mix::new();
+            for voice in black_box(&voices) {
+                mix.add(voice);
+            }
+            black_box(voices.map(|voice| mix.without(&voice)));
+        });
+    });
+}
+
+fn speech() -> Vec<Frame24k> {
+    let path = "fixtures/audio/what-time-is-it-16000hz-16bit-mono.wav";
+    let mut wav = hound::WavReader::open(path).expect("the fixture is there");
+    let samples: Vec<i16> = wav.samples().map(|sample| sample.expect("a sample")).collect();
+    let mut resampled = Vec::new();
+    let mut converter = Converter::new(wav.spec().sample_rate, 24_000).expect("a usual rate");
+    converter.convert(&samples, &mut resampled);
+    converter.flush(&mut resampled);
+    let (frames, _) = resampled.as_chunks::<480>();
+    frames.iter().copied().map(Frame24k::new).collect()
+}
+
+const FRAME: Duration = Duration::from_millis(20);

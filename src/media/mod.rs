@@ -1,0 +1,41 @@
+//! PURE. Sound as values: no tasks, no clock, and no allocation per frame once warm.
+
+mod downlink;
+mod frame;
+mod mix;
+mod opus;
+mod order;
+mod pacer;
+mod packet;
+mod playout;
+mod resample;
+mod speech;
+#[cfg(test)]
+mod testing;
+mod uplink;
+mod vad;
+
+/// Opus to and from the house rate.
+pub use self::opus::{CodecError, Decoder, Encoder, MalformedPayload, fec_samples};
+/// The agent's voice: speech in at any pace, packets out on time.
+pub use downlink::{Downlink, DownlinkOutput};
+/// 20 ms of sound, and how long samples last.
+pub use frame::{FRAME_MS, Frame, Frame16k, Frame24k, Frame48k, HOUSE_RATE, ms_of_24k};
+/// Several voices in one: for listeners in a room, and for a model.
+pub use mix::{EAR_QUEUE_CAPACITY, Ear, Mix, STALLED_FRAMES, STANDING_FRAMES};
+/// Packets back into sequence.
+pub use order::{Before, GAP_WAIT_MAX, GAP_WAIT_MIN, Order, OrderStats, Ordered};
+/// When the next frame is due.
+pub use pacer::{CATCH_UP_FRAMES, Pacer, Tick};
+/// Opus on its way between a room and an agent.
+pub use packet::{OpusPacket, PAYLOAD_MAX, RTP_TICKS_PER_FRAME};
+/// Speech that waits to be heard.
+pub use playout::{Flooded, Flushed, Playout, PlayoutFrame, UNHEARD_MAX_SECONDS};
+/// From one rate to another.
+pub use resample::{Converter, Downsampler, RateError};
+/// When speech begins and ends.
+pub use speech::{Edge, EdgeKind, ONSET_WINDOW_MAX, Speech, SpeechConfig};
+/// A participant's voice: packets in, frames and edges out.
+pub use uplink::{QUIET_AFTER, SILENCE_CATCH_UP_FRAMES, Uplink, UplinkOutput, UplinkStats};
+/// Is this speech?
+pub use vad::Vad;
