@@ -11,3 +11,6 @@ pub mod sys;
 // Layer 1: pure cores.
 pub mod agent;
 pub mod media;
+
+// Layer 2: adapters.
+pub mod models;

@@ -1,0 +1,153 @@
+//! Adapters to minds: speech models behind one link. They know neither rooms nor agents' lives.
+
+mod openai;
+#[cfg(any(test, feature = "test-util"))]
+pub mod scripted;
+pub mod wire;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::agent::{AgentSpec, ModelAction, ModelEvent};
+use crate::ids::UtteranceId;
+use crate::media::Frame24k;
+use crate::privacy::Secret;
+use crate::sys::tasks::Task;
+
+/// Opens a session for an agent, and returns at once.
+///
+/// The first item is `Ready` or `Failed`. Frames and actions sent before wait in their queues.
+#[must_use]
+pub fn open(profile: &ModelProfile, spec: AgentSpec) -> ModelLink {
+    openai::open(profile, spec)
+}
+
+/// A configured model: where it is, and how it is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelProfile {
+    /// By which agents choose it.
+    pub name: String,
+    /// Where it is: `ws://` or `wss://`, without the model.
+    pub url: String,
+    /// The model, put into the URL's query unless that names one; may be empty.
+    pub model: String,
+    /// What the server wants to see (`Authorization: Bearer`).
+    pub key: Option<Secret>,
+    /// The voice of agents that choose none.
+    pub voice: Option<String>,
+    /// The model that transcribes what is said to the agent; `None` leaves it to the server.
+    pub transcription: Option<String>,
+    /// The turn detection of agents that choose none, as JSON; `None` means the server's VAD.
+    pub turn_detection_json: Option<String>,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+}
+
+/// How long things may take before a model counts as unavailable or lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From the start to an open socket, because a call is waiting.
+    pub connect: Duration,
+    /// From the open socket to `session.updated`, because some servers never send it.
+    pub configure: Duration,
+    /// Between a server's last message and our ping.
+    pub ping_every: Duration,
+    /// From a ping to any message at all, because TCP notices a dead path late.
+    pub ping_limit: Duration,
+}
+
+impl ModelProfile {
+    /// A server without key, model or opinions of its own.
+    pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url: url.into(),
+            model: String::new(),
+            key: None,
+            voice: None,
+            transcription: None,
+            turn_detection_json: None,
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// The vendor's own server.
+    #[must_use]
+    pub fn openai(key: Secret) -> Self {
+        Self {
+            model: "gpt-realtime-2.1".to_owned(),
+            key: Some(key),
+            voice: Some("marin".to_owned()),
+            transcription: Some("gpt-transcribe".to_owned()),
+            ..Self::new("openai", "wss://api.openai.com/v1/realtime")
+        }
+    }
+
+    /// Our own server on this machine, at its `ws://127.0.0.1:PORT/…`.
+    pub fn local(url: impl Into<String>) -> Self {
+        Self {
+            model: "local".to_owned(),
+            transcription: Some("moonshine".to_owned()),
+            ..Self::new("local", url)
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            configure: Duration::from_secs(10),
+            ping_every: Duration::from_secs(5),
+            ping_limit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Frames to the model that may wait: half a second.
+///
+/// When full: the frame is dropped and counted; two seconds of it fail the model as stalled.
+pub const AUDIO_CAPACITY: usize = 25;
+
+/// Actions to the model that may wait.
+///
+/// When full: the link has failed; control is never dropped.
+pub const ACTIONS_CAPACITY: usize = 32;
+
+/// What the model sends that may wait for the agent.
+///
+/// When full: the adapter waits, and TCP pushes back.
+pub const ITEMS_CAPACITY: usize = 64;
+
+/// An agent's side of a model session. Dropping it closes the session.
+#[derive(Debug)]
+pub struct ModelLink {
+    /// What the agent hears, 20 ms at a time.
+    pub audio: mpsc::Sender<Frame24k>,
+    /// What is to be done about the conversation.
+    pub actions: mpsc::Sender<ModelAction>,
+    /// What the model does, in its order; closed when the session is over.
+    pub items: mpsc::Receiver<ModelItem>,
+    /// The session itself; it ends when this is dropped.
+    pub task: Task,
+}
+
+/// Something a model sends: events and sound in one order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelItem {
+    /// For the agent's machine.
+    Event(ModelEvent),
+    /// Speech of the agent, for the pacer: any number of samples at 24 kHz.
+    Audio {
+        /// The utterance it belongs to.
+        utterance: UtteranceId,
+        /// The samples.
+        samples: Vec<i16>,
+    },
+    /// All of an utterance's speech has been sent (which is not: heard).
+    AudioDone {
+        /// The utterance.
+        utterance: UtteranceId,
+    },
+}

@@ -1,0 +1,30 @@
+//! The `OpenAI` Realtime API (GA) over a WebSocket, and every server that speaks the same.
+
+mod connect;
+mod dialogue;
+mod ear;
+mod errors;
+mod heartbeat;
+mod recent;
+mod sequencer;
+mod session;
+mod setup;
+mod tools;
+mod voice;
+
+use tokio::sync::mpsc;
+
+use self::session::Ports;
+use super::{ACTIONS_CAPACITY, AUDIO_CAPACITY, ITEMS_CAPACITY, ModelLink, ModelProfile};
+use crate::agent::AgentSpec;
+use crate::sys::tasks;
+
+/// Begins to open a session, and returns at once.
+pub(super) fn open(profile: &ModelProfile, spec: AgentSpec) -> ModelLink {
+    let (audio, audio_port) = mpsc::channel(AUDIO_CAPACITY);
+    let (actions, actions_port) = mpsc::channel(ACTIONS_CAPACITY);
+    let (items_port, items) = mpsc::channel(ITEMS_CAPACITY);
+    let ports = Ports { audio: audio_port, actions: actions_port, items: items_port };
+    let task = tasks::spawn("model session", session::run(profile.clone(), spec, ports));
+    ModelLink { audio, actions, items, task }
+}

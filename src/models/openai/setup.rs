@@ -1,0 +1,170 @@
+//! The settings a session begins with, from the agent's spec and the profile.
+
+use crate::agent::{AgentSpec, ToolSpec};
+use crate::models::ModelProfile;
+use crate::models::wire::{
+    AudioFormat, AudioInput, AudioOutput, Field, JsonError, Session, SessionAudio, SessionUpdate,
+    Tool, Transcription, TurnDetection, Voice,
+};
+
+/// Why there can be no session for this agent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    /// Neither an object nor `null`.
+    #[error("the turn detection is not valid: {0}")]
+    TurnDetection(JsonError),
+    /// Not a JSON Schema object.
+    #[error("the parameters of tool {name:?} are not valid: {source}")]
+    Tool {
+        /// The tool.
+        name: String,
+        /// What is wrong.
+        source: JsonError,
+    },
+}
+
+/// The first and only `session.update`. Only what is set goes out: a server refuses the whole
+/// update for one field it does not know.
+pub(super) fn session_update(
+    profile: &ModelProfile,
+    spec: &AgentSpec,
+) -> Result<SessionUpdate, SetupError> {
+    let voice = spec.model.voice.as_ref().or(profile.voice.as_ref());
+    let session = Session {
+        kind: Some("realtime".to_owned()),
+        instructions: Some(spec.instructions.clone()),
+        output_modalities: Some(vec!["audio".to_owned()]),
+        audio: Some(SessionAudio {
+            input: Some(audio_input(profile, spec)?),
+            output: Some(AudioOutput {
+                format: Some(AudioFormat::pcm_24k()),
+                voice: voice.cloned().map(Voice::Name),
+                speed: None,
+            }),
+        }),
+        tools: Some(spec.tools.iter().map(tool).collect::<Result<_, _>>()?),
+        ..Session::default()
+    };
+    Ok(SessionUpdate { session: Box::new(session) })
+}
+
+fn audio_input(profile: &ModelProfile, spec: &AgentSpec) -> Result<AudioInput, SetupError> {
+    let chosen = spec.model.turn_detection_json.as_ref();
+    let turn_detection = match chosen.or(profile.turn_detection_json.as_ref()) {
+        Some(json) => TurnDetection::from_json(json).map_err(SetupError::TurnDetection)?,
+        None => Field::Value(server_vad()),
+    };
+    let transcription = profile.transcription.as_ref().map_or(Field::Absent, |model| {
+        Field::Value(Transcription { model: Some(model.clone()), ..Transcription::default() })
+    });
+    Ok(AudioInput {
+        format: Some(AudioFormat::pcm_24k()),
+        noise_reduction: Field::Absent,
+        transcription,
+        turn_detection,
+    })
+}
+
+/// The server ends turns by silence, answers, and stops when it is spoken over.
+fn server_vad() -> TurnDetection {
+    TurnDetection {
+        kind: Some("server_vad".to_owned()),
+        create_response: Some(true),
+        interrupt_response: Some(true),
+        ..TurnDetection::default()
+    }
+}
+
+fn tool(spec: &ToolSpec) -> Result<Tool, SetupError> {
+    Tool::function(&spec.name, &spec.description, &spec.parameters_json)
+        .map_err(|source| SetupError::Tool { name: spec.name.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::models::wire::ClientEvent;
+
+    #[test]
+    fn the_update_says_what_is_set_and_nothing_else() {
+        let spec = AgentSpec {
+            instructions: "Be kind.".into(),
+            tools: vec![weather(r#"{"type":"object","properties":{}}"#)],
+            ..AgentSpec::default()
+        };
+        let profile = ModelProfile { voice: Some("marin".into()), ..profile() };
+        let update: serde_json::Value = serde_json::from_str(&encoded(&profile, &spec)).unwrap();
+        let format = json!({"type": "audio/pcm", "rate": 24_000});
+        let turn_detection =
+            json!({"type": "server_vad", "create_response": true, "interrupt_response": true});
+        let expected = json!({"type": "session.update", "session": {
+            "type": "realtime",
+            "instructions": "Be kind.",
+            "output_modalities": ["audio"],
+            "audio": {
+                "input": {"format": format, "turn_detection": turn_detection},
+                "output": {"format": format, "voice": "marin"},
+            },
+            "tools": [{
+                "type": "function",
+                "name": "weather",
+                "description": "Tells the weather.",
+                "parameters": {"type": "object", "properties": {}},
+            }],
+        }});
+        assert_eq!(update, expected);
+    }
+
+    #[test]
+    fn the_agents_own_choices_come_before_the_profiles() {
+        let mut spec = AgentSpec::default();
+        spec.model.voice = Some("cedar".into());
+        spec.model.turn_detection_json = Some("null".into());
+        let profile = ModelProfile {
+            voice: Some("marin".into()),
+            transcription: Some("gpt-transcribe".into()),
+            turn_detection_json: Some(r#"{"type":"semantic_vad","novel":1}"#.into()),
+            ..profile()
+        };
+        let update = encoded(&profile, &spec);
+        assert!(update.contains(r#""voice":"cedar""#), "{update}");
+        assert!(update.contains(r#""turn_detection":null"#), "{update}");
+        assert!(update.contains(r#""transcription":{"model":"gpt-transcribe"}"#), "{update}");
+
+        let update = encoded(&profile, &AgentSpec::default());
+        assert!(update.contains(r#"{"type":"semantic_vad","novel":1}"#), "{update}");
+    }
+
+    #[test]
+    fn settings_that_are_no_json_are_named() {
+        let mut spec = AgentSpec::default();
+        spec.model.turn_detection_json = Some("[".into());
+        let error = session_update(&profile(), &spec).unwrap_err().to_string();
+        assert!(error.starts_with("the turn detection is not valid"), "{error}");
+
+        let spec = AgentSpec { tools: vec![weather("{")], ..AgentSpec::default() };
+        let error = session_update(&profile(), &spec).unwrap_err().to_string();
+        assert!(error.starts_with(r#"the parameters of tool "weather""#), "{error}");
+    }
+
+    fn encoded(profile: &ModelProfile, spec: &AgentSpec) -> String {
+        ClientEvent::SessionUpdate(session_update(profile, spec).unwrap()).encode(None)
+    }
+
+    fn profile() -> ModelProfile {
+        ModelProfile::new("test", "ws://127.0.0.1:1")
+    }
+
+    fn weather(parameters_json: &str) -> ToolSpec {
+        ToolSpec {
+            name: "weather".into(),
+            description: "Tells the weather.".into(),
+            parameters_json: parameters_json.into(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+}
