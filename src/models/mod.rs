@@ -1,5 +1,6 @@
 //! Adapters to minds: speech models behind one link. They know neither rooms nor agents' lives.
 
+pub mod local;
 mod openai;
 #[cfg(any(test, feature = "test-util"))]
 pub mod scripted;
