@@ -14,3 +14,4 @@ pub mod media;
 
 // Layer 2: adapters.
 pub mod models;
+pub mod rooms;

@@ -1,0 +1,76 @@
+//! What a leg takes for its own UDP socket: a view of the shared one.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::mpsc;
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+use super::Order;
+use super::inbox::Inbox;
+use super::stun::{self, Kind};
+
+/// One leg's share of a port.
+#[derive(Debug)]
+pub(super) struct VirtualSocket {
+    /// The address by which the engine knows this socket; nothing is bound to it.
+    pub(super) label: SocketAddr,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) port: Arc<dyn AsyncUdpSocket>,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+impl AsyncUdpSocket for VirtualSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.label)
+    }
+
+    /// Sends at once or not at all: a socket that many share must not be waited for by one, and
+    /// an unreachable candidate must not end a leg. What is lost here is lost like on any network.
+    fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        if let Kind::Request { transaction, .. } = stun::classify(transmit.contents) {
+            let expect = Order::Expect { transaction, inbox: Arc::downgrade(&self.inbox) };
+            if self.orders.try_send(expect).is_err() {
+                tracing::debug!("a connectivity check was not noted; it will be repeated");
+            }
+        }
+        let mut nobody = Context::from_waker(Waker::noop());
+        match self.port.poll_send(&mut nobody, transmit) {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => tracing::debug!(%error, "a datagram could not be sent"),
+            Poll::Pending => tracing::debug!("a datagram was dropped: the port's buffer is full"),
+        }
+        Poll::Ready(Ok(transmit.contents.len()))
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut filled = 0;
+        for (buffer, meta) in buffers.iter_mut().zip(metas) {
+            let Poll::Ready(datagram) = self.inbox.poll_pop(cx) else { break };
+            let length = datagram.bytes.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&datagram.bytes[..length]);
+            *meta = RecvMeta::default();
+            meta.addr = datagram.from;
+            meta.len = length;
+            meta.stride = length.max(1);
+            filled += 1;
+        }
+        if filled == 0 { Poll::Pending } else { Poll::Ready(Ok(filled)) }
+    }
+}
+
+impl Drop for VirtualSocket {
+    fn drop(&mut self) {
+        let lost = self.inbox.lost();
+        if lost > 0 {
+            tracing::debug!(lost, "datagrams found a full inbox");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a leg reports: that it is up, what the peer says, and that it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
+
+use super::super::fingerprint::Fingerprint;
+use super::engine::Engine;
+use crate::ids::ParticipantId;
+use crate::media::{OpusPacket, PAYLOAD_MAX};
+use crate::sys::clock;
+
+/// Something a leg reports.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::rooms) enum PeerEvent {
+    /// ICE and DTLS are up, and the peer is the one that was signalled. Told once.
+    Connected,
+    /// The peer has said this.
+    Packet(OpusPacket),
+    /// The leg is over, for this reason.
+    Lost(&'static str),
+}
+
+/// Listens to one leg.
+pub(in crate::rooms) struct Ear {
+    connection: Arc<dyn PeerConnection>,
+    participant: ParticipantId,
+    payload_type: u8,
+    fingerprints: Vec<Fingerprint>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+    tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    track: Option<Arc<dyn TrackRemote>>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Not up yet: nothing that arrives is believed.
+    Connecting {
+        deadline: Instant,
+    },
+    Up,
+    /// Silent, or on its way to another address after a restart.
+    Wavering {
+        deadline: Instant,
+    },
+}
+
+impl Ear {
+    pub(super) fn new(
+        engine: Engine,
+        participant: ParticipantId,
+        payload_type: u8,
+        fingerprints: Vec<Fingerprint>,
+    ) -> Self {
+        let Engine { connection, state, tracks, .. } = engine;
+        let stage = Stage::Connecting { deadline: after(CONNECT) };
+        Self {
+            connection,
+            participant,
+            payload_type,
+            fingerprints,
+            state,
+            tracks,
+            track: None,
+            stage,
+        }
+    }
+
+    /// The next report. Nothing follows `Lost`. May be dropped and asked again at any time.
+    pub(in crate::rooms) async fn next(&mut self) -> PeerEvent {
+        loop {
+            let deadline = self.stage.deadline();
+            tokio::select! {
+                biased;
+                changed = self.state.changed() => {
+                    let state = *self.state.borrow_and_update();
+                    let event = match changed {
+                        Ok(()) => self.on_state(state).await,
+                        Err(_) => Some(PeerEvent::Lost("the engine has ended")),
+                    };
+                    if let Some(event) = event {
+                        return event;
+                    }
+                }
+                Some(track) = self.tracks.recv(), if self.track.is_none() => {
+                    self.track = Some(track);
+                }
+                event = poll(self.track.as_deref()) => {
+                    if let Some(packet) = self.on_track_event(event) {
+                        return PeerEvent::Packet(packet);
+                    }
+                }
+                () = reached(deadline) => return PeerEvent::Lost(match self.stage {
+                    Stage::Connecting { .. } => "it did not connect in time",
+                    Stage::Up | Stage::Wavering { .. } => "it fell silent",
+                }),
+            }
+        }
+    }
+
+    async fn on_state(&mut self, state: RTCPeerConnectionState) -> Option<PeerEvent> {
+        match (state, self.stage) {
+            (RTCPeerConnectionState::Connected, Stage::Connecting { .. }) => {
+                if !self.is_who_was_signalled().await {
+                    return Some(PeerEvent::Lost("its certificate is not the signalled one"));
+                }
+                self.stage = Stage::Up;
+                return Some(PeerEvent::Connected);
+            }
+            (RTCPeerConnectionState::Connected, _) => self.stage = Stage::Up,
+            (RTCPeerConnectionState::Disconnected, Stage::Up) => {
+                self.stage = Stage::Wavering { deadline: after(SILENCE) };
+            }
+            (RTCPeerConnectionState::Connecting, Stage::Up) => {
+                self.stage = Stage::Wavering { deadline: after(CONNECT) };
+            }
+            (RTCPeerConnectionState::Failed, _) => {
+                return Some(PeerEvent::Lost("it cannot be reached"));
+            }
+            (RTCPeerConnectionState::Closed, _) => return Some(PeerEvent::Lost("it was closed")),
+            _ => {}
+        }
+        None
+    }
+
+    fn on_track_event(&mut self, event: Option<TrackRemoteEvent>) -> Option<OpusPacket> {
+        let packet = match event {
+            Some(TrackRemoteEvent::OnRtpPacket(packet)) => packet,
+            Some(_) => return None,
+            None => {
+                self.track = None;
+                return None;
+            }
+        };
+        let header = packet.header;
+        let is_ours =
+            header.payload_type == self.payload_type && packet.payload.len() <= PAYLOAD_MAX;
+        if !is_ours || matches!(self.stage, Stage::Connecting { .. }) {
+            return None;
+        }
+        Some(OpusPacket {
+            participant: self.participant.clone(),
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload: packet.payload,
+        })
+    }
+
+    /// Whether the certificate that the peer has shown is one that was signalled.
+    async fn is_who_was_signalled(&self) -> bool {
+        let Some(sender) = self.connection.get_senders().await.into_iter().next() else {
+            return false;
+        };
+        let Ok(Some(transport)) = sender.transport().await else { return false };
+        let Ok(certificates) = transport.get_remote_certificates().await else { return false };
+        let Some(shown) = certificates.first() else { return false };
+        self.fingerprints.iter().any(|fingerprint| fingerprint.matches(shown))
+    }
+}
+
+impl std::fmt::Debug for Ear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ear").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl Stage {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Connecting { deadline } | Self::Wavering { deadline } => Some(deadline),
+            Self::Up => None,
+        }
+    }
+}
+
+async fn poll(track: Option<&dyn TrackRemote>) -> Option<TrackRemoteEvent> {
+    match track {
+        Some(track) => track.poll().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The moment so long from now.
+fn after(time: Duration) -> Instant {
+    Instant::from_std(clock::now() + time)
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a peer may take to come up: an ICE check that fails takes its time.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// How long a peer may stay silent after the engine has noticed, at three seconds: a peer that
+/// has vanished is gone within five.
+const SILENCE: Duration = Duration::from_millis(1500);

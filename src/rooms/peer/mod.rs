@@ -1,0 +1,335 @@
+//! One WebRTC leg: offer, answer, candidates, packets in and out. Nothing of the engine shows.
+
+mod ear;
+mod engine;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::peer_connection::transport::RTCDtlsRole;
+use thiserror::Error;
+use tokio::sync::watch;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+
+pub(super) use self::ear::{Ear, PeerEvent};
+use self::engine::Engine;
+pub(super) use self::engine::{Identity, Voice};
+use super::mux::{LegRuntime, Mux, Share};
+use super::sdp::{self, Description, Fragment, SdpError};
+use crate::ids::ParticipantId;
+
+/// Why a leg cannot be had, or cannot be changed.
+#[derive(Debug, Error)]
+pub(super) enum PeerError {
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    #[error("WebRTC: {0}")]
+    Engine(#[from] webrtc::error::Error),
+    #[error("this leg's ICE can only be restarted by an answerer, with new credentials")]
+    NoRestart,
+}
+
+/// The signalling side of a leg, and its owner: dropping it ends the leg without a goodbye.
+#[derive(Debug)]
+pub(super) struct Peer {
+    connection: Connection,
+    side: Side,
+    /// Without it the engine ends.
+    _alive: watch::Sender<()>,
+}
+
+/// A leg, taken apart by who needs what.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) peer: Peer,
+    pub(super) ear: Ear,
+    pub(super) voice: Voice,
+}
+
+/// Our answer to an offer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// The SDP, with every candidate in it.
+    pub(super) sdp: String,
+    /// Our ICE user name, which changes with each restart.
+    pub(super) ufrag: String,
+}
+
+/// What has become of a trickled fragment.
+#[derive(Clone, Debug)]
+pub(super) enum Trickled {
+    /// Its candidates are tried.
+    Added,
+    /// ICE has been restarted; the fragment tells the peer our new credentials.
+    Restarted { fragment: String, ufrag: String },
+}
+
+/// A leg that has offered and waits for its answer.
+#[derive(Debug)]
+pub(super) struct Offering {
+    engine: Engine,
+    participant: ParticipantId,
+    alive: watch::Sender<()>,
+}
+
+impl Peer {
+    /// Answers an offer on the shared port. What the peer says is heard as `participant`.
+    pub(super) async fn accept(
+        mux: &Mux,
+        identity: &Identity,
+        participant: ParticipantId,
+        offer: &str,
+    ) -> Result<(Leg, Answer), PeerError> {
+        let offer = Description::read(offer)?;
+        let share = Arc::new(mux.share());
+        let (runtime, alive) = LegRuntime::new(Some(Arc::clone(&share)));
+        // Waiting for the handshake saves a round trip; but a peer may insist on waiting itself.
+        let role = if offer.is_dtls_server { RTCDtlsRole::Client } else { RTCDtlsRole::Server };
+        let mut engine = engine::start(identity, share.labels(), role, runtime).await?;
+        let connection = Connection(Arc::clone(&engine.connection));
+        let sdp = connection.answer(&offer).await?;
+        // Checks that came before our own address is known to the engine would be lost.
+        engine.gathered(GATHERING).await;
+        let ufrag = ufrag_of(&sdp)?;
+        share.register(&ufrag, None).await;
+        let answer =
+            Answer { sdp: sdp::with_candidates(&sdp, mux.candidates()), ufrag: ufrag.clone() };
+        let payload_type = sdp::opus_payload_type(&sdp).ok_or(SdpError::NoOpus)?;
+        let fingerprints = offer.fingerprints.clone();
+        let side = Side::Answerer {
+            share,
+            addresses: mux.candidates().to_vec(),
+            offer,
+            former: None,
+            ufrag,
+        };
+        let voice = engine.voice(payload_type);
+        let ear = Ear::new(engine, participant, payload_type, fingerprints);
+        Ok((Leg { peer: Self { connection, side, _alive: alive }, ear, voice }, answer))
+    }
+
+    /// Makes an offer from sockets of its own, bound to `bind`. The offer has every candidate.
+    pub(super) async fn offer(
+        identity: &Identity,
+        participant: ParticipantId,
+        bind: Vec<SocketAddr>,
+    ) -> Result<(Offering, String), PeerError> {
+        let (runtime, alive) = LegRuntime::new(None);
+        let mut engine = engine::start(identity, bind, RTCDtlsRole::Auto, runtime).await?;
+        let connection = &engine.connection;
+        connection.set_local_description(connection.create_offer(None).await?).await?;
+        engine.gathered(GATHERING).await;
+        let offer = engine.connection.local_description().await.ok_or(SdpError::NotSdp)?.sdp;
+        Ok((Offering { engine, participant, alive }, offer))
+    }
+
+    /// Takes more candidates of the peer, or its wish to restart ICE.
+    pub(super) async fn trickle(&mut self, fragment: &Fragment) -> Result<Trickled, PeerError> {
+        if let (Side::Answerer { offer, former, .. }, Some(ufrag)) = (&self.side, &fragment.ufrag) {
+            // Candidates of before a restart, overtaken by it, are of no use.
+            if former.as_ref() == Some(ufrag) {
+                return Ok(Trickled::Added);
+            }
+            if *ufrag != offer.ufrag {
+                return self.restart(fragment).await;
+            }
+        }
+        for candidate in &fragment.candidates {
+            let candidate = RTCIceCandidateInit {
+                candidate: candidate.clone(),
+                ..RTCIceCandidateInit::default()
+            };
+            self.connection.0.add_ice_candidate(candidate).await?;
+        }
+        Ok(Trickled::Added)
+    }
+
+    /// Says goodbye and ends the leg.
+    pub(super) async fn close(self) {
+        match tokio::time::timeout(GOODBYE, self.connection.0.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a leg did not close cleanly"),
+            Err(_) => tracing::debug!("a leg did not close in time"),
+        }
+    }
+
+    /// The peer offers again with new credentials, and we answer with new ones of ours
+    /// (RFC 9725, section 4.3.3).
+    async fn restart(&mut self, fragment: &Fragment) -> Result<Trickled, PeerError> {
+        let Side::Answerer { share, addresses, offer, former, ufrag } = &mut self.side else {
+            return Err(PeerError::NoRestart);
+        };
+        let again = offer.restarted(fragment).ok_or(PeerError::NoRestart)?;
+        let sdp = self.connection.answer(&again).await?;
+        let new_ufrag = ufrag_of(&sdp)?;
+        share.register(&new_ufrag, Some(ufrag)).await;
+        *former = Some(std::mem::replace(offer, again).ufrag);
+        ufrag.clone_from(&new_ufrag);
+        let fragment = sdp::restart_fragment(&sdp, addresses);
+        Ok(Trickled::Restarted { fragment, ufrag: new_ufrag })
+    }
+}
+
+impl Offering {
+    /// Takes the peer's answer; from here on the leg comes up by itself.
+    pub(super) async fn take_answer(self, answer: &str) -> Result<Leg, PeerError> {
+        let Self { engine, participant, alive } = self;
+        let answer = Description::read(answer)?;
+        let payload_type = sdp::opus_payload_type(&answer.sdp).ok_or(SdpError::NoOpus)?;
+        let description = RTCSessionDescription::answer(answer.sdp)?;
+        engine.connection.set_remote_description(description).await?;
+        let connection = Connection(Arc::clone(&engine.connection));
+        let voice = engine.voice(payload_type);
+        let ear = Ear::new(engine, participant, payload_type, answer.fingerprints);
+        Ok(Leg { peer: Peer { connection, side: Side::Offerer, _alive: alive }, ear, voice })
+    }
+}
+
+/// Which part we play in the leg's signalling.
+#[derive(Debug)]
+enum Side {
+    Answerer {
+        share: Arc<Share>,
+        addresses: Vec<SocketAddr>,
+        /// The peer's offer as it stands, and its ICE user name of before the last restart.
+        offer: Description,
+        former: Option<String>,
+        /// Our own ICE user name.
+        ufrag: String,
+    },
+    Offerer,
+}
+
+/// The engine's handle, with the one exchange that is used twice.
+#[derive(Clone)]
+struct Connection(Arc<dyn PeerConnection>);
+
+impl Connection {
+    async fn answer(&self, offer: &Description) -> Result<String, PeerError> {
+        let offer = RTCSessionDescription::offer(offer.sdp.clone())?;
+        self.0.set_remote_description(offer).await?;
+        let answer = self.0.create_answer(None).await?;
+        self.0.set_local_description(answer.clone()).await?;
+        Ok(answer.sdp)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+fn ufrag_of(sdp: &str) -> Result<String, SdpError> {
+    sdp::attribute(sdp, "ice-ufrag").map(str::to_owned).ok_or(SdpError::NoIce)
+}
+
+/// How long the engine may take to list its own addresses; it asks nobody.
+const GATHERING: Duration = Duration::from_secs(1);
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use bytes::Bytes;
+    use webrtc::peer_connection::RTCSessionDescription as Sdp;
+
+    use super::*;
+    use crate::media::OpusPacket;
+
+    #[tokio::test]
+    async fn a_call_goes_on_through_an_ice_restart() {
+        let mut pair = Pair::connect().await;
+        pair.is_heard(b"before").await;
+
+        let before = pair.engine.local_description().await.unwrap().sdp;
+        let callers_ufrag = ufrag_of(&before).unwrap();
+        let offer = pair.restart().await;
+        let fragment = Fragment::read(&offer).unwrap();
+        let trickled = pair.answerer.peer.trickle(&fragment).await.unwrap();
+        let Trickled::Restarted { fragment, ufrag } = trickled else { panic!("a restart") };
+        assert_ne!(ufrag, pair.answer.ufrag);
+
+        let ours = Description::read(&pair.answer.sdp).unwrap();
+        let again = ours.restarted(&Fragment::read(&fragment).unwrap()).unwrap();
+        pair.engine.set_remote_description(Sdp::answer(again.sdp).unwrap()).await.unwrap();
+        pair.is_heard(b"after").await;
+
+        let late = Fragment { ufrag: Some(callers_ufrag), ..Fragment::default() };
+        let trickled = pair.answerer.peer.trickle(&late).await.unwrap();
+        assert!(matches!(trickled, Trickled::Added), "it restarts nothing");
+    }
+
+    #[tokio::test]
+    async fn a_fragment_with_the_same_credentials_restarts_nothing() {
+        let mut pair = Pair::connect().await;
+        let offer = pair.engine.local_description().await.unwrap().sdp;
+        let fragment = Fragment::read(&offer).unwrap();
+        let trickled = pair.answerer.peer.trickle(&fragment).await.unwrap();
+        assert!(matches!(trickled, Trickled::Added));
+    }
+
+    /// An answering leg of ours, and a caller whose engine the test may reach.
+    struct Pair {
+        answerer: Leg,
+        answer: Answer,
+        caller: Leg,
+        engine: Arc<dyn PeerConnection>,
+        sequence: u16,
+    }
+
+    impl Pair {
+        async fn connect() -> Self {
+            let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+            let mux = Mux::bind(&[loopback], None).unwrap();
+            let identity = Identity::generate().unwrap();
+            let id = ParticipantId::new;
+            let (offering, offer) =
+                Peer::offer(&identity, id("room"), vec![loopback]).await.unwrap();
+            let (mut answerer, answer) =
+                Peer::accept(&mux, &identity, id("ann"), &offer).await.unwrap();
+            let engine = Arc::clone(&offering.engine.connection);
+            let mut caller = offering.take_answer(&answer.sdp).await.unwrap();
+            assert_eq!(answerer.ear.next().await, PeerEvent::Connected);
+            assert_eq!(caller.ear.next().await, PeerEvent::Connected);
+            Self { answerer, answer, caller, engine, sequence: 0 }
+        }
+
+        /// Makes the caller offer again, with new credentials.
+        async fn restart(&self) -> String {
+            let options =
+                rtc::peer_connection::configuration::RTCOfferOptions { ice_restart: true };
+            let offer = self.engine.create_offer(Some(options)).await.unwrap();
+            self.engine.set_local_description(offer.clone()).await.unwrap();
+            offer.sdp
+        }
+
+        /// Says something until it is heard on the other side.
+        async fn is_heard(&mut self, words: &'static [u8]) {
+            for _ in 0..500 {
+                self.sequence += 1;
+                let sequence = self.sequence;
+                let packet = OpusPacket {
+                    participant: ParticipantId::new("me"),
+                    sequence,
+                    timestamp: u32::from(sequence) * 960,
+                    marker: false,
+                    payload: Bytes::from_static(words),
+                };
+                self.caller.voice.send(&packet);
+                let pause = Duration::from_millis(20);
+                match tokio::time::timeout(pause, self.answerer.ear.next()).await {
+                    Ok(PeerEvent::Packet(packet)) if packet.payload == words => return,
+                    Ok(PeerEvent::Lost(reason)) => panic!("the leg is lost: {reason}"),
+                    _ => {}
+                }
+            }
+            panic!("nothing was heard");
+        }
+    }
+}
