@@ -15,3 +15,4 @@ pub mod media;
 // Layer 2: adapters.
 pub mod models;
 pub mod rooms;
+pub mod store;
