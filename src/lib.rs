@@ -16,3 +16,6 @@ pub mod media;
 pub mod models;
 pub mod rooms;
 pub mod store;
+
+// Layer 3: the shell.
+pub mod runtime;

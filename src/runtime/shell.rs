@@ -1,0 +1,81 @@
+//! What all agents share: the doors to rooms and models, the limits, and the rooms' news.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::handle::Stamped;
+use crate::agent::{AgentSpec, JoinRequest, Limits, ModelFailure};
+use crate::ids::AgentId;
+use crate::models::{self, ModelLink, ModelProfile};
+use crate::rooms::{RoomLink, RoomUrl, Rooms};
+
+/// News of all rooms that may wait for one watcher.
+///
+/// When full: that watcher misses the oldest, and its page connects again.
+pub(super) const NEWS_CAPACITY: usize = 256;
+
+/// The adapters and limits of a running gateway.
+#[derive(Debug)]
+pub struct Shell {
+    /// The places where people talk.
+    pub rooms: Rooms,
+    /// The minds, by name.
+    pub models: Models,
+    /// How long anything may take.
+    pub limits: Arc<Limits>,
+    /// What agents tell, by the hosted room they are in.
+    news: broadcast::Sender<News>,
+}
+
+/// The configured minds.
+#[derive(Debug)]
+pub struct Models {
+    /// The profile of agents that choose none.
+    pub default: String,
+    /// All profiles.
+    pub profiles: BTreeMap<String, ModelProfile>,
+}
+
+/// What an agent tells, and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) room: Arc<str>,
+    pub(super) agent: AgentId,
+    pub(super) stamped: Arc<Stamped>,
+}
+
+impl Shell {
+    /// Puts the adapters together.
+    #[must_use]
+    pub fn new(rooms: Rooms, models: Models, limits: Limits) -> Self {
+        let (news, _) = broadcast::channel(NEWS_CAPACITY);
+        Self { rooms, models, limits: limits.into(), news }
+    }
+
+    pub(super) fn join(&self, request: &JoinRequest, agent_name: &str) -> RoomLink {
+        let name = request.participant_name.clone().unwrap_or_else(|| agent_name.to_owned());
+        self.rooms.join(&JoinRequest { participant_name: Some(name), ..request.clone() })
+    }
+
+    pub(super) fn open_model(&self, spec: AgentSpec) -> Result<ModelLink, ModelFailure> {
+        let name = spec.model.profile.as_ref().unwrap_or(&self.models.default);
+        let Some(profile) = self.models.profiles.get(name) else {
+            return Err(ModelFailure::Unavailable(format!("there is no model profile {name:?}")));
+        };
+        Ok(models::open(profile, spec))
+    }
+
+    /// Lets the pages of the room see what an agent in it tells.
+    pub(super) fn publish(&self, room_url: &str, agent: &AgentId, stamped: Arc<Stamped>) {
+        let Ok(RoomUrl::Hosted(room)) = RoomUrl::parse(room_url) else { return };
+        let news = News { room: room.as_str().into(), agent: agent.clone(), stamped };
+        // Nobody may be watching, which is no failure.
+        let _ = self.news.send(news);
+    }
+
+    pub(super) fn watch(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+}
