@@ -19,3 +19,6 @@ pub mod store;
 
 // Layer 3: the shell.
 pub mod runtime;
+
+// Layer 4: what clients see.
+pub mod api;

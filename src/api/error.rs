@@ -1,0 +1,202 @@
+//! The one envelope of every error that HTTP answers.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::wire::{BadBody, ErrorBody, Mistake};
+use crate::agent::RoomFailure;
+use crate::ids::AgentId;
+use crate::runtime::{CreateError, FindError, ListError};
+
+/// A refusal, with all that its envelope holds.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Vec<Mistake>,
+    /// The agent that is in the way.
+    agent: Option<AgentId>,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: Vec::new(), agent: None }
+    }
+
+    /// 400 for one field.
+    pub(super) fn invalid(path: &str, message: &str) -> Self {
+        let mistake = Mistake { path: path.to_owned(), message: message.to_owned() };
+        BadBody::Mistakes(vec![mistake]).into()
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        let message = "a valid API key is needed, as X-API-Key or Authorization: Bearer";
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
+    pub(super) fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
+    }
+
+    pub(super) fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
+    pub(super) fn unsupported_media_type(wanted: &str) -> Self {
+        let message = format!("the content type must be {wanted}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+    }
+
+    /// The store's words are for the log: clients can do nothing with them.
+    pub(super) fn store(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed in the store");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "the store failed")
+    }
+}
+
+impl From<BadBody> for ApiError {
+    fn from(bad: BadBody) -> Self {
+        let (message, details) = match bad {
+            BadBody::NotJson(reason) => (format!("the body is no JSON: {reason}"), Vec::new()),
+            BadBody::Mistakes(mistakes) => ("the request has mistakes".to_owned(), mistakes),
+        };
+        Self { details, ..Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message) }
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateError::Duplicate(agent) => Self {
+                agent: Some(agent),
+                ..Self::new(StatusCode::CONFLICT, "DUPLICATE_SESSION", message)
+            },
+            CreateError::Capacity => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "CAPACITY", message)
+            }
+            CreateError::Draining => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "SERVER_SHUTDOWN", message)
+            }
+            CreateError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<FindError> for ApiError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::NotFound | FindError::Expired => {
+                Self::new(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND", "there is no such agent")
+            }
+            FindError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<ListError> for ApiError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::BadCursor => Self::invalid("cursor", &error.to_string()),
+            ListError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<RoomFailure> for ApiError {
+    fn from(failure: RoomFailure) -> Self {
+        let status = match failure {
+            RoomFailure::Unsupported(_) | RoomFailure::Media(_) => StatusCode::BAD_REQUEST,
+            RoomFailure::NotFound | RoomFailure::Closed(_) => StatusCode::NOT_FOUND,
+            RoomFailure::Unauthorized => StatusCode::UNAUTHORIZED,
+            RoomFailure::Unreachable(_) | RoomFailure::Full => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, failure.code(), failure.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody {
+            error: self.status.canonical_reason().unwrap_or("Error"),
+            message: &self.message,
+            status_code: self.status.as_u16(),
+            code: self.code,
+            agent_id: self.agent.as_ref().map(AgentId::as_str),
+            details: &self.details,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// What is full or going down is worth another try after this many seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_duplicate_names_the_first_agent() {
+        let error = ApiError::from(CreateError::Duplicate(AgentId::new("ag_1")));
+        let (status, _, body) = answered(error).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert_eq!(
+            body,
+            concat!(
+                r#"{"error":"Conflict","message":"agent ag_1 serves this user already","#,
+                r#""statusCode":409,"code":"DUPLICATE_SESSION","agentId":"ag_1"}"#
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_expired_agent_is_not_found_over_rest() {
+        let expired = answered(ApiError::from(FindError::Expired)).await;
+        let unknown = answered(ApiError::from(FindError::NotFound)).await;
+        assert_eq!(expired.0, StatusCode::NOT_FOUND);
+        assert_eq!(expired.2, unknown.2);
+    }
+
+    #[tokio::test]
+    async fn what_is_full_says_when_to_try_again() {
+        for error in [CreateError::Capacity.into(), ApiError::from(RoomFailure::Full)] {
+            let (status, headers, _) = answered(error).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(headers.contains_key(header::RETRY_AFTER));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_stores_words_stay_inside() {
+        let error = ApiError::from(CreateError::Store("disk /var/x is full".into()));
+        let (status, _, body) = answered(error).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.contains("/var/x"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn mistakes_are_listed_one_by_one() {
+        let (status, _, body) = answered(ApiError::invalid("name", "is required")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(body.contains(r#""details":[{"path":"name","message":"is required"}]"#), "{body}");
+    }
+
+    async fn answered(error: ApiError) -> (StatusCode, axum::http::HeaderMap, String) {
+        let (parts, body) = error.into_response().into_parts();
+        let bytes = to_bytes(body, 10_000).await.expect("a body");
+        (parts.status, parts.headers, String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

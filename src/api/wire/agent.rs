@@ -1,0 +1,386 @@
+//! What a client sends to make an agent (HUMA-0.1, with the extensions of the contract).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::fields::{BadBody, Fields, one_mistake, unfit};
+
+/// A wish for a new agent, found to be in order.
+#[derive(Debug, PartialEq)]
+pub(in crate::api) struct NewAgentBody {
+    pub(in crate::api) name: String,
+    pub(in crate::api) metadata: Metadata,
+    /// `metadata` as it was given, to the byte.
+    pub(in crate::api) metadata_json: String,
+    pub(in crate::api) ttl_seconds: Option<u64>,
+    pub(in crate::api) user_id: Option<String>,
+    pub(in crate::api) on_duplicate: OnDuplicate,
+}
+
+/// What to answer if the user has an agent already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum OnDuplicate {
+    /// 409 with the id of the first.
+    Refuse,
+    /// 200 with the first.
+    Return,
+}
+
+/// The part of `metadata` that we understand.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) struct Metadata {
+    pub(in crate::api) class_name: String,
+    pub(in crate::api) personality: String,
+    pub(in crate::api) instructions: String,
+    pub(in crate::api) tools: Vec<ToolBody>,
+    pub(in crate::api) voice_enabled: bool,
+    pub(in crate::api) voice_id: Option<String>,
+    pub(in crate::api) model: ModelBody,
+}
+
+/// A tool that clients run.
+#[derive(Debug, PartialEq)]
+pub(in crate::api) struct ToolBody {
+    pub(in crate::api) name: String,
+    pub(in crate::api) description: String,
+    /// A JSON Schema object, as text.
+    pub(in crate::api) parameters_json: String,
+    pub(in crate::api) timeout_seconds: u64,
+}
+
+/// How the agent thinks and speaks (extension).
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) struct ModelBody {
+    pub(in crate::api) profile: Option<String>,
+    pub(in crate::api) voice: Option<String>,
+    pub(in crate::api) greeting: Option<String>,
+    pub(in crate::api) turn_detection_json: Option<String>,
+}
+
+impl NewAgentBody {
+    /// Reads the body of `POST /api/agents`; tells all its mistakes at once.
+    pub(in crate::api) fn parse(bytes: &[u8]) -> Result<Self, BadBody> {
+        let not_json = |error: serde_json::Error| BadBody::NotJson(error.to_string());
+        let value: Value = serde_json::from_slice(bytes).map_err(not_json)?;
+        let Some(object) = value.as_object() else {
+            return Err(one_mistake("", "the body must be a JSON object"));
+        };
+        let raw: RawMetadata = serde_json::from_slice(bytes).map_err(not_json)?;
+        let metadata_json = raw.metadata.map_or_else(String::new, |raw| raw.get().to_owned());
+        let mut mistakes = Vec::new();
+        let body = read_body(&mut Fields::new(object, &mut mistakes), metadata_json);
+        if mistakes.is_empty() { Ok(body) } else { Err(BadBody::Mistakes(mistakes)) }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawMetadata<'a> {
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+}
+
+fn read_body(fields: &mut Fields<'_>, metadata_json: String) -> NewAgentBody {
+    let name = fields.required_text("name", 1..=NAME_MAX);
+    if fields.get("agentType").is_none() {
+        fields.mistake("agentType", "is required");
+    }
+    fields.word("agentType", &[AGENT_TYPE]);
+    let ttl_seconds = fields.number("ttlSeconds", 1..=TTL_SECONDS_MAX);
+    let user_id = fields.text("userId", 1..=NAME_MAX);
+    let on_duplicate = match fields.word("onDuplicate", &["return", "refuse"]).as_deref() {
+        Some("return") => OnDuplicate::Return,
+        _ => OnDuplicate::Refuse,
+    };
+    if metadata_json.len() > METADATA_BYTES_MAX {
+        fields.mistake("metadata", format!("must not be larger than {METADATA_BYTES_MAX} bytes"));
+    }
+    let metadata = read_metadata(fields);
+    NewAgentBody { name, metadata, metadata_json, ttl_seconds, user_id, on_duplicate }
+}
+
+fn read_metadata(body: &mut Fields<'_>) -> Metadata {
+    let Some(value) = body.get("metadata") else {
+        body.mistake("metadata", "is required");
+        return Metadata::default();
+    };
+    if let Some(reason) = unfit(value) {
+        body.mistake("metadata", reason);
+        return Metadata::default();
+    }
+    let Some(mut fields) = body.object("metadata") else { return Metadata::default() };
+    let text =
+        |fields: &mut Fields<'_>, field| fields.text(field, 0..=PROMPT_MAX).unwrap_or_default();
+    let mut metadata = Metadata {
+        class_name: text(&mut fields, "className"),
+        personality: text(&mut fields, "personality"),
+        instructions: text(&mut fields, "instructions"),
+        tools: fields.objects("tools", TOOLS_MAX, read_tool),
+        ..Metadata::default()
+    };
+    fields.word("routerType", &ROUTER_TYPES);
+    refuse_second_tools(&mut fields, &metadata.tools);
+    if let Some(mut voice) = fields.object("voice") {
+        metadata.voice_enabled = voice.boolean("enabled").unwrap_or(false);
+        metadata.voice_id = voice.text("voiceId", 1..=NAME_MAX);
+    }
+    if let Some(mut model) = fields.object("model") {
+        metadata.model = read_model(&mut model);
+    }
+    metadata
+}
+
+fn refuse_second_tools(fields: &mut Fields<'_>, tools: &[ToolBody]) {
+    for (index, tool) in tools.iter().enumerate() {
+        if !tool.name.is_empty() && tools[..index].iter().any(|other| other.name == tool.name) {
+            fields.mistake(&format!("tools[{index}].name"), "is the name of a tool before it");
+        }
+    }
+}
+
+fn read_model(fields: &mut Fields<'_>) -> ModelBody {
+    let turn_detection = fields.whole().get("turnDetection");
+    if turn_detection.is_some_and(|value| !value.is_object() && !value.is_null()) {
+        fields.mistake("turnDetection", "must be an object, or null for none");
+    }
+    ModelBody {
+        profile: fields.text("profile", 1..=NAME_MAX),
+        voice: fields.text("voice", 1..=NAME_MAX),
+        greeting: fields.text("greeting", 1..=GREETING_MAX),
+        turn_detection_json: turn_detection.map(Value::to_string),
+    }
+}
+
+fn read_tool(fields: &mut Fields<'_>) -> ToolBody {
+    let name = fields.required_text("name", 1..=TOOL_NAME_MAX);
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        fields.mistake("name", "must be of letters, digits, _ and - only");
+    }
+    ToolBody {
+        name,
+        description: fields.text("description", 0..=PROMPT_MAX).unwrap_or_default(),
+        parameters_json: read_parameters(fields).to_string(),
+        timeout_seconds: fields
+            .number("timeoutSeconds", 1..=TOOL_TIMEOUT_SECONDS_MAX)
+            .unwrap_or(TOOL_TIMEOUT_SECONDS),
+    }
+}
+
+/// A tool's parameters as JSON Schema, from either form.
+fn read_parameters(fields: &mut Fields<'_>) -> Value {
+    match fields.get("parameters") {
+        None => schema_of(Map::new(), Vec::new()),
+        Some(Value::Object(schema)) => {
+            let mut schema = schema.clone();
+            let kind = schema.entry("type").or_insert_with(|| json!("object"));
+            if kind != "object" {
+                fields.mistake("parameters.type", "must be \"object\"");
+            }
+            Value::Object(schema)
+        }
+        Some(Value::Array(_)) => schema_of_list(fields),
+        Some(_) => {
+            fields.mistake("parameters", "must be an array of parameters, or a JSON Schema object");
+            Value::Null
+        }
+    }
+}
+
+fn schema_of_list(fields: &mut Fields<'_>) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    fields.objects("parameters", PARAMETERS_MAX, |parameter| {
+        let name = parameter.required_text("name", 1..=NAME_MAX);
+        if parameter.get("type").is_none() {
+            parameter.mistake("type", "is required");
+        }
+        parameter.word("type", &PARAMETER_TYPES);
+        parameter.text("description", 0..=PROMPT_MAX);
+        if parameter.boolean("required").unwrap_or(false) {
+            required.push(Value::String(name.clone()));
+        }
+        // All else (items, properties, enum …) is JSON Schema already, and stays as it is.
+        let mut schema = parameter.whole().clone();
+        schema.remove("name");
+        if schema.get("required").is_some_and(|required| !required.is_array()) {
+            schema.remove("required");
+        }
+        if properties.insert(name, Value::Object(schema)).is_some() {
+            parameter.mistake("name", "is the name of a parameter before it");
+        }
+    });
+    schema_of(properties, required)
+}
+
+fn schema_of(properties: Map<String, Value>, required: Vec<Value>) -> Value {
+    let (properties, required) = (Value::Object(properties), Value::Array(required));
+    Value::Object(
+        [
+            ("type".into(), "object".into()),
+            ("properties".into(), properties),
+            ("required".into(), required),
+        ]
+        .into_iter()
+        .collect(),
+    )
+}
+
+/// The one kind of agent there is.
+pub(in crate::api) const AGENT_TYPE: &str = "HUMA-0.1";
+
+const ROUTER_TYPES: [&str; 5] =
+    ["random", "llm-judge", "conversational", "turn-taking", "voice-game"];
+const PARAMETER_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
+
+const NAME_MAX: usize = 128;
+const TOOL_NAME_MAX: usize = 64;
+const TOOLS_MAX: usize = 128;
+const PARAMETERS_MAX: usize = 128;
+const GREETING_MAX: usize = 2_000;
+/// Characters of a prompt's part; the bytes of the whole `metadata` have a bound of their own.
+const PROMPT_MAX: usize = 131_072;
+const METADATA_BYTES_MAX: usize = 256 * 1024;
+const TTL_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+const TOOL_TIMEOUT_SECONDS: u64 = 30;
+const TOOL_TIMEOUT_SECONDS_MAX: u64 = 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_body_is_read() {
+        let body = json!({
+            "name": "Table 4 dealer", "agentType": "HUMA-0.1", "ttlSeconds": 3600, "userId": "u1",
+            "onDuplicate": "return",
+            "metadata": {
+                "className": "Dealer", "personality": "calm", "instructions": "deal",
+                "routerType": "turn-taking", "voice": {"enabled": true, "voiceId": "v"},
+                "model": {"profile": "local", "greeting": "Hello", "turnDetection": {"a": 1}},
+                "addons": {"unknown": true},
+                "tools": [{"name": "deal", "parameters": [], "timeoutSeconds": 5}],
+            },
+        });
+        let read = parse(&body).expect("in order");
+        assert_eq!((read.name.as_str(), read.ttl_seconds), ("Table 4 dealer", Some(3600)));
+        assert_eq!(read.user_id.as_deref(), Some("u1"));
+        assert_eq!(read.on_duplicate, OnDuplicate::Return);
+        let metadata = read.metadata;
+        assert_eq!(metadata.class_name, "Dealer");
+        assert_eq!((metadata.voice_enabled, metadata.voice_id.as_deref()), (true, Some("v")));
+        assert_eq!(metadata.model.turn_detection_json.as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(
+            (metadata.tools[0].name.as_str(), metadata.tools[0].timeout_seconds),
+            ("deal", 5)
+        );
+    }
+
+    #[test]
+    fn metadata_is_kept_to_the_byte() {
+        let body = br#"{"name":"a","agentType":"HUMA-0.1","metadata":{ "z": 1.0, "a": [] }}"#;
+        let read = NewAgentBody::parse(body).expect("in order");
+        assert_eq!(read.metadata_json, r#"{ "z": 1.0, "a": [] }"#);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let body = json!({
+            "agentType": "HUMA-1", "ttlSeconds": 0, "userId": 5,
+            "metadata": {
+                "voice": {"enabled": "yes"}, "routerType": "best",
+                "tools": [{"name": "a b"}, {"name": "x", "parameters": 1}, {"name": "x"}],
+            },
+        });
+        let paths = mistaken_paths(&body);
+        assert_eq!(
+            paths,
+            [
+                "name",
+                "agentType",
+                "ttlSeconds",
+                "userId",
+                "metadata.tools[0].name",
+                "metadata.tools[1].parameters",
+                "metadata.routerType",
+                "metadata.tools[2].name",
+                "metadata.voice.enabled",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_says_where_it_breaks() {
+        let Err(BadBody::NotJson(message)) = NewAgentBody::parse(b"{\"name\": ") else {
+            panic!("this is no JSON");
+        };
+        assert!(message.contains("column"), "{message}");
+        assert_eq!(mistaken_paths(&json!([])), [""]);
+        let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(matches!(NewAgentBody::parse(deep.as_bytes()), Err(BadBody::NotJson(_))));
+    }
+
+    #[test]
+    fn sizes_and_dangerous_keys_have_bounds() {
+        let with =
+            |metadata: Value| json!({"name": "a", "agentType": "HUMA-0.1", "metadata": metadata});
+        let large = "x".repeat(METADATA_BYTES_MAX);
+        assert_eq!(mistaken_paths(&with(json!({"notes": large}))), ["metadata"]);
+        assert_eq!(mistaken_paths(&with(json!({"x": {"__proto__": {}}}))), ["metadata"]);
+        let tools: Vec<_> = (0..129).map(|n| json!({"name": format!("t{n}")})).collect();
+        assert_eq!(mistaken_paths(&with(json!({"tools": tools}))), ["metadata.tools"]);
+        let mut long = with(json!({}));
+        long["name"] = json!("é".repeat(129));
+        assert_eq!(mistaken_paths(&long), ["name"]);
+        long["name"] = json!("é".repeat(128));
+        parse(&long).expect("128 characters are in order, whatever their bytes");
+        long["ttlSeconds"] = json!(1.5);
+        assert_eq!(mistaken_paths(&long), ["ttlSeconds"]);
+    }
+
+    #[test]
+    fn array_parameters_become_a_schema() {
+        let schema = parameters_of(&json!([
+            {"name": "card", "type": "string", "description": "Which.", "required": true},
+            {"name": "hands", "type": "array", "items": {"type": "object", "required": ["n"]}},
+        ]));
+        let expected = json!({
+            "type": "object",
+            "properties": {
+                "card": {"type": "string", "description": "Which."},
+                "hands": {"type": "array", "items": {"type": "object", "required": ["n"]}},
+            },
+            "required": ["card"],
+        });
+        assert_eq!(schema, expected);
+    }
+
+    #[test]
+    fn schema_parameters_stay_as_they_are() {
+        let schema =
+            json!({"properties": {"a": {"type": "string"}}, "additionalProperties": false});
+        let read = parameters_of(&schema);
+        assert_eq!(read["type"], "object");
+        assert_eq!(read["properties"], schema["properties"]);
+        assert_eq!(read["additionalProperties"], false);
+    }
+
+    fn parse(body: &Value) -> Result<NewAgentBody, BadBody> {
+        NewAgentBody::parse(body.to_string().as_bytes())
+    }
+
+    fn mistaken_paths(body: &Value) -> Vec<String> {
+        match parse(body) {
+            Err(BadBody::Mistakes(mistakes)) => mistakes.into_iter().map(|m| m.path).collect(),
+            other => panic!("mistakes were expected: {other:?}"),
+        }
+    }
+
+    fn parameters_of(parameters: &Value) -> Value {
+        let body = json!({
+            "name": "a", "agentType": "HUMA-0.1",
+            "metadata": {"tools": [{"name": "t", "parameters": parameters}]},
+        });
+        let read = parse(&body).expect("in order");
+        serde_json::from_str(&read.metadata.tools[0].parameters_json).expect("JSON")
+    }
+}

@@ -1,0 +1,120 @@
+//! A gateway for tests of the API: a store in memory, rooms on loopback, and no model.
+
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test program uses its part of it, and fails with it"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use callbridge::agent::Limits;
+use callbridge::api::{self, ApiConfig};
+use callbridge::privacy::Secret;
+use callbridge::rooms::{Rooms, RoomsConfig};
+use callbridge::runtime::{Gateway, Models, Shell};
+use callbridge::store::Store;
+use callbridge::sys::tasks::{self, Task};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+/// The key of the user `bootstrap`.
+pub(crate) const KEY: &str = "ak_0123456789abcdefghijklmnopqrstuv";
+/// What the operator shows.
+pub(crate) const ADMIN: &str = "the-operators-own-token";
+
+/// A running gateway and its API.
+pub(crate) struct House {
+    pub(crate) gateway: Gateway,
+    pub(crate) router: Router,
+    served: Option<Task>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        store.ensure_bootstrap(&Secret::new(KEY), 1).await.expect("the bootstrap key");
+        let rooms = Rooms::new(&RoomsConfig {
+            media_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            public_ip: None,
+            open: true,
+        });
+        let models = Models { default: "none".into(), profiles: BTreeMap::new() };
+        let shell = Shell::new(rooms.expect("a media port"), models, Limits::default());
+        let gateway = Gateway::start(shell, store).await.expect("a gateway");
+        let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)) };
+        Self { router: api::router(gateway.clone(), config), gateway, served: None }
+    }
+
+    /// Serves on a free port of loopback for as long as the house stands.
+    pub(crate) async fn serve(&mut self) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = api::serve(listener, self.router.clone(), std::future::pending());
+        self.served = Some(tasks::spawn("api", async {
+            served.await.expect("it serves to the end");
+        }));
+        address
+    }
+
+    /// Asks as `bootstrap`, with a JSON body if there is one.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let request = Request::builder().method(method).uri(path).header("x-api-key", KEY);
+        let request = match body {
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string())),
+            None => request.body(Body::empty()),
+        };
+        self.send(request.expect("a request")).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("it never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, 1 << 20).await.expect("a body");
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Makes an agent and tells its id.
+    pub(crate) async fn agent(&self, body: Value) -> String {
+        let made = self.ask(Method::POST, "/api/agents", Some(body)).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        made.json()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    /// The status and the code of an error, whose envelope must be whole.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let body = self.json();
+        let status = self.status.as_u16();
+        assert_eq!(body["statusCode"], status, "{body}");
+        assert_eq!(body["error"], self.status.canonical_reason().expect("a reason"), "{body}");
+        assert!(!body["message"].as_str().expect("a message").is_empty(), "{body}");
+        (status, body["code"].as_str().expect("a code").to_owned())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+}
