@@ -22,3 +22,8 @@ pub mod runtime;
 
 // Layer 4: what clients see.
 pub mod api;
+
+// Layer 5: composition.
+pub mod cli;
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,86 @@
+//! The effective settings as text, in the order of the manual, with secrets hidden.
+
+use crate::privacy::Secret;
+
+use super::{Config, LogFormat, LogLevels, ProfileConfig};
+
+impl Config {
+    /// Every setting by its key in the file, and the value in force.
+    #[must_use]
+    pub fn describe(&self) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |key: &str, value: String| rows.push((key.to_owned(), value));
+        row("listen", self.listen.to_string());
+        let media: Vec<String> = self.media_listen.iter().map(ToString::to_string).collect();
+        row("media_listen", media.join(","));
+        row("public_ip", self.public_ip.map_or_else(none, |ip| ip.to_string()));
+        row("database", without_password(&self.database));
+        row("bootstrap_key", hidden(self.bootstrap_key.as_ref()));
+        row("admin_token", hidden(self.admin_token.as_ref()));
+        row("model", self.model.default.clone());
+        for profile in &self.model.profiles {
+            describe_profile(profile, &mut row);
+        }
+        row("local.dir", self.model.local.dir.display().to_string());
+        row("local.voice", self.model.local.voice.clone());
+        row("grace.client_seconds", self.grace.client.as_secs().to_string());
+        row("grace.shutdown_seconds", self.grace.shutdown.as_secs().to_string());
+        row("retention.inactive_hours", (self.retention.inactive.as_secs() / 3600).to_string());
+        row("retention.idle_minutes", (self.retention.idle.as_secs() / 60).to_string());
+        row("archive.enabled", self.archive.enabled.to_string());
+        row("archive.days", (self.archive.kept.as_secs() / 86_400).to_string());
+        row("rooms.open", self.rooms.open.to_string());
+        row("rooms.files", self.rooms.files.to_string());
+        row("log.format", format_name(self.log.format).to_owned());
+        row("log.level", levels_text(&self.log.levels));
+        rows
+    }
+}
+
+fn describe_profile(profile: &ProfileConfig, row: &mut impl FnMut(&str, String)) {
+    let key = |field: &str| format!("models.{}.{field}", profile.name);
+    row(&key("url"), profile.url.clone());
+    row(&key("model"), profile.model.clone());
+    row(&key("key"), hidden(profile.key.as_ref()));
+    row(&key("voice"), profile.voice.clone().unwrap_or_else(none));
+    row(&key("transcription_model"), profile.transcription_model.clone().unwrap_or_else(none));
+}
+
+fn none() -> String {
+    "none".to_owned()
+}
+
+fn hidden(secret: Option<&Secret>) -> String {
+    secret.map_or_else(none, |_| "(set, not shown)".to_owned())
+}
+
+/// A database URL may carry a password before the `@`.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+fn format_name(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+}
+
+fn levels_text(levels: &LogLevels) -> String {
+    let modules = levels.modules.iter().map(|(module, level)| format!(",{module}={level}"));
+    std::iter::once(levels.own.to_string()).chain(modules).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_password_is_not_shown() {
+        assert_eq!(without_password("postgres://me:pw@db/x"), "postgres://…@db/x");
+        assert_eq!(without_password("sqlite:a@b.db"), "sqlite:a@b.db");
+    }
+}

@@ -1,0 +1,230 @@
+//! Settings: a file, the environment and flags become one typed tree, or all mistakes at once.
+
+mod describe;
+mod flags;
+mod mistakes;
+mod models;
+mod parse;
+mod reader;
+mod settings;
+mod sources;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::privacy::Secret;
+use reader::Reader;
+
+pub use flags::GlobalArgs;
+pub use mistakes::{EXIT_USAGE, Mistake, Mistakes};
+pub use models::{LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
+pub use settings::{SETTINGS, Setting, setting};
+pub use sources::{ConfigFile, DEFAULT_FILE, Sources};
+
+/// Everything that can be set. Each part goes to the part of the program that it is named after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where REST, Socket.IO, rooms and the console listen, over TCP.
+    pub listen: SocketAddr,
+    /// Where WebRTC media arrives, over UDP. Never empty.
+    pub media_listen: Vec<SocketAddr>,
+    /// What ICE candidates carry in place of the addresses above.
+    pub public_ip: Option<IpAddr>,
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
+    pub database: String,
+    /// The key of the user `bootstrap`.
+    pub bootstrap_key: Option<Secret>,
+    /// What management of users and keys asks for; without one it is refused.
+    pub admin_token: Option<Secret>,
+    /// The minds.
+    pub model: ModelsConfig,
+    /// How long to wait for those who have gone.
+    pub grace: GraceConfig,
+    /// How long to keep agents that nobody uses.
+    pub retention: RetentionConfig,
+    /// Whether and how long to keep past calls.
+    pub archive: ArchiveConfig,
+    /// Who may enter rooms.
+    pub rooms: RoomsConfig,
+    /// How to log.
+    pub log: LogConfig,
+    /// What an operator should know of these settings, for the log; one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How long to wait for those who have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraceConfig {
+    /// From an agent's last client to its leaving the call.
+    pub client: Duration,
+    /// From the signal to the end of turns that still run.
+    pub shutdown: Duration,
+}
+
+/// How long to keep agents that nobody uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// Without client and call, until the agent ends.
+    pub inactive: Duration,
+    /// Without input and speech, until the agent leaves its call.
+    pub idle: Duration,
+}
+
+/// Whether and how long to keep past calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchiveConfig {
+    /// Whether they are kept at all.
+    pub enabled: bool,
+    /// How long.
+    pub kept: Duration,
+}
+
+/// Who may enter rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomsConfig {
+    /// Anybody, and rooms are made on first use.
+    pub open: bool,
+    /// Agents may join `wav:` files.
+    pub files: bool,
+}
+
+/// How to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// What is written.
+    pub levels: LogLevels,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged. Modules of others that are not named log at WARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLevels {
+    /// The level of callbridge itself.
+    pub own: LevelFilter,
+    /// Levels of single modules, ours or others'.
+    pub modules: Vec<(String, LevelFilter)>,
+}
+
+impl Default for LogLevels {
+    fn default() -> Self {
+        Self { own: LevelFilter::INFO, modules: Vec::new() }
+    }
+}
+
+impl Config {
+    /// Reads all sources. Binds nothing, opens nothing but the file.
+    pub fn load(sources: &Sources) -> Result<Self, Mistakes> {
+        let mut reader = Reader::new(sources);
+        let mut config = Self::read(&mut reader);
+        warn_of_exposure(&config, &mut reader);
+        config.warnings = reader.finish()?;
+        Ok(config)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let listen = reader.take("listen", parse::address).unwrap_or(LISTEN);
+        let public_ip = reader.take("public_ip", parse::public_ip);
+        let database = reader.take("database", parse::database);
+        Self {
+            listen,
+            media_listen: media_listen(reader, listen),
+            public_ip,
+            database: database.unwrap_or_else(|| DATABASE.to_owned()),
+            bootstrap_key: reader.take("bootstrap_key", parse::api_key),
+            admin_token: reader.take("admin_token", parse::token),
+            model: ModelsConfig::read(reader),
+            grace: GraceConfig {
+                client: duration(reader, "grace.client_seconds", 15, SECOND),
+                shutdown: duration(reader, "grace.shutdown_seconds", 30, SECOND),
+            },
+            retention: RetentionConfig {
+                inactive: duration(reader, "retention.inactive_hours", 24, HOUR),
+                idle: duration(reader, "retention.idle_minutes", 5, MINUTE),
+            },
+            archive: ArchiveConfig {
+                enabled: reader.take("archive.enabled", parse::boolean).unwrap_or(true),
+                kept: duration(reader, "archive.days", 30, DAY),
+            },
+            rooms: RoomsConfig {
+                open: reader
+                    .take("rooms.open", parse::boolean)
+                    .unwrap_or(listen.ip().is_loopback()),
+                files: reader.take("rooms.files", parse::boolean).unwrap_or(false),
+            },
+            log: LogConfig {
+                format: reader.take("log.format", parse::log_format).unwrap_or(LogFormat::Text),
+                levels: reader.take("log.level", parse::log_levels).unwrap_or_default(),
+            },
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Media follows `listen`: any free port on loopback, the same number elsewhere so that one
+/// number opens a firewall. No address can be told to callers of a wildcard, so it is asked for.
+fn media_listen(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<SocketAddr> {
+    let is_given = reader.has("media_listen");
+    if let Some(addresses) = reader.take("media_listen", parse::addresses) {
+        return addresses;
+    }
+    let ip = listen.ip();
+    if ip.is_unspecified() && !is_given {
+        let what = "must be given when listen is a wildcard: the UDP address that callers reach, \
+                    such as 192.0.2.1:8080";
+        reader.mistake("media_listen", what);
+    }
+    vec![SocketAddr::new(ip, if ip.is_loopback() { 0 } else { listen.port() })]
+}
+
+/// A whole number of `unit` from the sources, at least one, as a duration.
+fn duration(reader: &mut Reader<'_>, key: &str, default: u64, unit: Duration) -> Duration {
+    let most = YEAR.as_secs() / unit.as_secs();
+    let least = u64::from(!key.starts_with("grace."));
+    let number = reader.take(key, parse::whole(least..=most)).unwrap_or(default);
+    Duration::from_secs(number * unit.as_secs())
+}
+
+/// What is open to other machines by these settings, or needlessly shut.
+fn warn_of_exposure(config: &Config, reader: &mut Reader<'_>) {
+    if config.listen.ip().is_loopback() {
+        return;
+    }
+    if config.bootstrap_key.is_none() && config.admin_token.is_none() {
+        reader.warn(
+            "listen is not a loopback address, and there is neither a bootstrap_key nor an \
+             admin_token: only keys that are in the database already will work",
+        );
+    }
+    if config.rooms.open {
+        reader.warn(
+            "rooms.open is true and listen is not a loopback address: whoever reaches \
+                     this address may enter every room",
+        );
+    }
+    if config.public_ip.is_none() && config.media_listen.iter().any(|at| at.ip().is_unspecified()) {
+        reader.warn(
+            "media_listen is a wildcard and there is no public_ip: callers are told the \
+                     addresses of all interfaces",
+        );
+    }
+}
+
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DATABASE: &str = "sqlite:callbridge.db";
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(365 * 24);

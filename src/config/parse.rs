@@ -1,0 +1,184 @@
+//! One small parser per kind of value. Each says what it wanted; none repeats a secret.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use axum::http::Uri;
+use tracing::level_filters::LevelFilter;
+
+use crate::privacy::Secret;
+
+use super::{LogFormat, LogLevels};
+
+/// An IP address and a port.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted = "an IP address with a port, such as 127.0.0.1:8080 or [::1]:8080";
+    text.trim().parse().map_err(|_| format!("`{text}` is not {wanted}"))
+}
+
+/// At least one address, with commas between them.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    text.split(',').map(address).collect()
+}
+
+/// An IP address that others can reach.
+pub(super) fn public_ip(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text.trim().parse().map_err(|_| format!("`{text}` is not an IP address"))?;
+    if ip.is_unspecified() {
+        return Err(format!("`{text}` names no machine"));
+    }
+    Ok(ip)
+}
+
+/// Where the store is. What lies there is the store's to find out.
+pub(super) fn database(text: &str) -> Result<String, String> {
+    let is_sqlite = text.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty());
+    let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    if is_sqlite || is_postgres {
+        return Ok(text.to_owned());
+    }
+    Err("must be sqlite:PATH, sqlite::memory: or postgres://…".to_owned())
+}
+
+/// An API key.
+pub(super) fn api_key(text: &str) -> Result<Secret, String> {
+    let is_key = |rest: &str| !rest.is_empty() && rest.bytes().all(is_name_byte);
+    if text.strip_prefix("ak_").is_some_and(is_key) {
+        return Ok(Secret::new(text));
+    }
+    Err("must be ak_ and then letters, digits, _ or -".to_owned())
+}
+
+/// A bearer token.
+pub(super) fn token(text: &str) -> Result<Secret, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Secret::new(text));
+    }
+    Err("must be printable ASCII without spaces".to_owned())
+}
+
+/// A name of ours: a profile, a voice.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_name_byte) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not a name of 1 to 64 letters, digits, _ or -"))
+}
+
+/// A word of someone else's, such as the name of a model.
+pub(super) fn word(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("`{text}` is not a word without spaces"))
+}
+
+/// The address of a WebSocket server.
+pub(super) fn websocket_url(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+    if !matches!(uri.scheme_str(), Some("ws" | "wss")) {
+        return Err(format!("`{text}` does not begin with wss:// or ws://"));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("holds a user or a password; name a variable in key_env instead".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A whole number within `range`.
+pub(super) fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| match text.trim().parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => {
+            Err(format!("`{text}` is not a whole number from {} to {}", range.start(), range.end()))
+        }
+    }
+}
+
+/// On or off.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+/// How log lines are written.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither text nor json")),
+    }
+}
+
+/// `LEVEL` for callbridge itself, and `MODULE=LEVEL` for others, with commas.
+pub(super) fn log_levels(text: &str) -> Result<LogLevels, String> {
+    let mut levels = LogLevels::default();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            None => levels.own = log_level(part)?,
+            Some((module, level)) => levels.modules.push((module.to_owned(), log_level(level)?)),
+        }
+    }
+    Ok(levels)
+}
+
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(LevelFilter::OFF),
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err(format!("`{text}` is none of off, error, warn, info, debug, trace")),
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_addresses_stand_between_commas() {
+        let parsed = addresses("10.0.0.1:5, [::1]:6").unwrap();
+        assert_eq!(parsed.iter().map(SocketAddr::port).collect::<Vec<_>>(), [5, 6]);
+        assert!(addresses("10.0.0.1:5,").is_err());
+    }
+
+    #[test]
+    fn a_model_is_reached_by_websocket_and_without_a_password() {
+        assert!(websocket_url("ws://localhost:9/v1/realtime?a=b").is_ok());
+        assert!(websocket_url("https://api.example.com/v1").is_err());
+        assert!(websocket_url("wss://").is_err());
+        let refused = websocket_url("wss://me:hunter2@example.com").unwrap_err();
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_refused_secret_is_not_repeated() {
+        assert!(!api_key("hunter2").unwrap_err().contains("hunter2"));
+        assert!(!token("hunter 2").unwrap_err().contains("hunter"));
+    }
+
+    #[test]
+    fn a_bare_level_is_ours_and_a_named_one_is_the_modules() {
+        let levels = log_levels("debug, sqlx=off").unwrap();
+        assert_eq!(levels.own, LevelFilter::DEBUG);
+        assert_eq!(levels.modules, [("sqlx".to_owned(), LevelFilter::OFF)]);
+        assert!(log_levels("inof").unwrap_err().contains("inof"));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        assert_eq!(whole(1..=9)("9"), Ok(9));
+        assert_eq!(whole(1..=9)("10").unwrap_err(), "`10` is not a whole number from 1 to 9");
+        assert!(whole(1..=9)("-1").is_err());
+    }
+}

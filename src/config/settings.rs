@@ -1,0 +1,114 @@
+//! Every setting there is: its key in the file, its environment variable, its flag, its default.
+//!
+//! This table is the only list. The flags, the check for unknown names and the effective
+//! settings that `check-config` prints are made from it; a test holds the manual to it.
+
+/// One setting, under its three names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key in the file, with the names of its tables: `grace.client_seconds`.
+    pub key: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag, without its dashes.
+    pub flag: &'static str,
+    /// What the value is, in one word.
+    pub value: &'static str,
+    /// What holds when nobody says anything, in words where it depends.
+    pub default: &'static str,
+    /// What it is for, in one sentence.
+    pub help: &'static str,
+}
+
+/// What the value of an on/off setting is called.
+pub(super) const BOOL: &str = "BOOL";
+
+/// Where setup puts downloads. It is no setting, for the setup scripts read it as well.
+pub(super) const CACHE_ENV: &str = "CALLBRIDGE_CACHE";
+
+macro_rules! settings {
+    ($(#[doc = $help:literal] $key:literal $env:literal $flag:literal $value:ident
+       = $default:literal;)+) => {
+        /// All settings, in the order of the manual.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            env: $env,
+            flag: $flag,
+            value: stringify!($value),
+            default: $default,
+            help: $help,
+        }),+];
+    };
+}
+
+settings! {
+    /// Address and TCP port of REST, Socket.IO, rooms and the console.
+    "listen" "CALLBRIDGE_LISTEN" "listen" ADDRESS
+        = "127.0.0.1:8080";
+    /// Address and UDP port of WebRTC media, several with commas; one port carries all calls.
+    "media_listen" "CALLBRIDGE_MEDIA_LISTEN" "media-listen" ADDRESSES
+        = "listen's address, with port 0 on loopback and listen's port elsewhere";
+    /// Address that ICE candidates carry when a 1:1 NAT stands before this machine.
+    "public_ip" "CALLBRIDGE_PUBLIC_IP" "public-ip" IP
+        = "none";
+    /// Where agents, keys and calls are kept: `sqlite:PATH` or `sqlite::memory:`.
+    "database" "CALLBRIDGE_DATABASE" "database" URL
+        = "sqlite:callbridge.db";
+    /// An `ak_` key made at start for the user `bootstrap`; as a flag, others can see it.
+    "bootstrap_key" "CALLBRIDGE_BOOTSTRAP_KEY" "bootstrap-key" KEY
+        = "none";
+    /// Bearer token that manages users and keys; as a flag, others can see it.
+    "admin_token" "CALLBRIDGE_ADMIN_TOKEN" "admin-token" TOKEN
+        = "none: those calls are refused";
+    /// The model profile of agents that name none.
+    "model" "CALLBRIDGE_MODEL" "model" NAME
+        = "openai if it has a key or an address, else local";
+    /// WebSocket address of the OpenAI Realtime API, or of any server that speaks it.
+    "models.openai.url" "CALLBRIDGE_OPENAI_URL" "openai-url" URL
+        = "wss://api.openai.com/v1/realtime";
+    /// The model asked for there.
+    "models.openai.model" "CALLBRIDGE_OPENAI_MODEL" "openai-model" NAME
+        = "gpt-realtime-2.1";
+    /// Folder of the local speech model, which `make deps` fills.
+    "local.dir" "CALLBRIDGE_LOCAL_DIR" "local-dir" PATH
+        = "models/moonshine-tiny-en-0.0.73 in CALLBRIDGE_CACHE, or in ~/.cache/callbridge";
+    /// The flite voice of the local model: rms, slt, awb or kal16.
+    "local.voice" "CALLBRIDGE_LOCAL_VOICE" "local-voice" NAME
+        = "rms";
+    /// Seconds that an agent waits in its call after its last client has gone.
+    "grace.client_seconds" "CALLBRIDGE_GRACE_CLIENT_SECONDS" "grace-client-seconds" SECONDS
+        = "15";
+    /// Seconds that running turns may take to finish when the gateway shuts down.
+    "grace.shutdown_seconds" "CALLBRIDGE_GRACE_SHUTDOWN_SECONDS" "grace-shutdown-seconds" SECONDS
+        = "30";
+    /// Hours after which an agent ends that has had no client and no call.
+    "retention.inactive_hours" "CALLBRIDGE_RETENTION_INACTIVE_HOURS" "retention-inactive-hours"
+        HOURS = "24";
+    /// Minutes without any input or speech after which an agent leaves its call.
+    "retention.idle_minutes" "CALLBRIDGE_RETENTION_IDLE_MINUTES" "retention-idle-minutes" MINUTES
+        = "5";
+    /// Whether past calls are kept for their owners.
+    "archive.enabled" "CALLBRIDGE_ARCHIVE_ENABLED" "archive-enabled" BOOL
+        = "true";
+    /// Days that past calls are kept.
+    "archive.days" "CALLBRIDGE_ARCHIVE_DAYS" "archive-days" DAYS
+        = "30";
+    /// Whether hosted rooms need no token and are made on first use.
+    "rooms.open" "CALLBRIDGE_ROOMS_OPEN" "rooms-open" BOOL
+        = "true when listening on loopback, else false";
+    /// Whether agents may join `wav:` files as if they were rooms.
+    "rooms.files" "CALLBRIDGE_ROOMS_FILES" "rooms-files" BOOL
+        = "false";
+    /// `text` for people, or `json` with one object a line.
+    "log.format" "CALLBRIDGE_LOG_FORMAT" "log-format" FORMAT
+        = "text";
+    /// Level of the log, and of single modules if wanted: `info,callbridge::rooms=debug`.
+    "log.level" "CALLBRIDGE_LOG" "log" LEVELS
+        = "info";
+}
+
+/// The setting of this key, if there is one.
+#[must_use]
+pub fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}

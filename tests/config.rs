@@ -1,0 +1,264 @@
+//! Settings from outside: which source wins, what the defaults are, and how mistakes are told.
+
+#![expect(clippy::unwrap_used, reason = "a test whose helper fails has failed")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use callbridge::cli::check_config;
+use callbridge::config::{Config, ConfigFile, GlobalArgs, SETTINGS, Sources};
+use clap::{CommandFactory as _, Parser};
+
+#[test]
+fn without_any_source_everything_has_its_default() {
+    let config = load(&Setup::default()).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.media_listen, ["127.0.0.1:0".parse::<SocketAddr>().unwrap()]);
+    assert_eq!(config.database, "sqlite:callbridge.db");
+    assert_eq!(config.model.default, "local");
+    assert_eq!(config.model.profiles, []);
+    assert_eq!(config.grace.client, Duration::from_secs(15));
+    assert_eq!(config.retention.inactive, Duration::from_hours(24));
+    assert_eq!(config.archive.kept, Duration::from_hours(30 * 24));
+    assert!(config.rooms.open && !config.rooms.files);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_beats_the_file() {
+    let mut setup = Setup {
+        file: "listen = '127.0.0.1:1'\ndatabase = 'sqlite:file.db'\nlog.format = 'json'\n",
+        env: &[("CALLBRIDGE_LISTEN", "127.0.0.1:2"), ("CALLBRIDGE_DATABASE", "sqlite:env.db")],
+        flags: &["--listen", "127.0.0.1:3"],
+    };
+    assert_eq!(listen_database_format(&setup), "127.0.0.1:3 sqlite:env.db Json");
+    setup.flags = &[];
+    assert_eq!(listen_database_format(&setup), "127.0.0.1:2 sqlite:env.db Json");
+    setup.env = &[];
+    assert_eq!(listen_database_format(&setup), "127.0.0.1:1 sqlite:file.db Json");
+}
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let env = &[("CALLBRIDGE_LISTEN", ""), ("OPENAI_API_KEY", "")];
+    let config = load(&Setup { env, ..Setup::default() }).unwrap();
+    assert_eq!(config.listen.port(), 8080);
+    assert_eq!(config.model.default, "local");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_each_names_its_source() {
+    let setup = Setup {
+        file: "listen = 'here'\ncolour = 'blue'\n[grace]\nclient_seconds = -1\n",
+        env: &[("CALLBRIDGE_PUBLIC_IP", "0.0.0.0"), ("CALLBRIDGE_BOOTSTRAP_KEY", "hunter2")],
+        flags: &["--log", "loud"],
+    };
+    let told = mistakes(&setup);
+    let wanted = [
+        "callbridge.toml:1: listen: `here` is not an IP address with a port",
+        "CALLBRIDGE_PUBLIC_IP: `0.0.0.0` names no machine",
+        "CALLBRIDGE_BOOTSTRAP_KEY: must be ak_",
+        "callbridge.toml:4: grace.client_seconds: `-1` is not a whole number",
+        "--log: `loud` is none of",
+        "callbridge.toml:2: unknown setting colour",
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:#?}");
+    for (told, wanted) in told.iter().zip(wanted) {
+        assert!(told.contains(wanted), "{told} should contain {wanted}");
+    }
+    assert!(!told.concat().contains("hunter2"), "a secret is repeated: {told:#?}");
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_default_one_need_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callbridge.toml");
+    let file = ConfigFile::IfPresent(path.clone());
+    assert!(Config::load(&Sources { file, ..Sources::default() }).is_ok());
+    let file = ConfigFile::Required(path);
+    let mistakes = Config::load(&Sources { file, ..Sources::default() }).unwrap_err().to_string();
+    assert!(mistakes.contains("callbridge.toml: cannot be read"), "{mistakes}");
+}
+
+#[test]
+fn a_key_selects_openai() {
+    let config = load(&Setup { env: &[("OPENAI_API_KEY", "sk-1")], ..Setup::default() }).unwrap();
+    assert_eq!(config.model.default, "openai");
+    let openai = &config.model.profiles[0];
+    assert_eq!(openai.url, "wss://api.openai.com/v1/realtime");
+    assert_eq!(openai.model, "gpt-realtime-2.1");
+    assert_eq!(openai.key.as_ref().unwrap().expose(), "sk-1");
+}
+
+#[test]
+fn an_address_alone_selects_openai_without_a_key() {
+    let env = &[("CALLBRIDGE_OPENAI_URL", "ws://127.0.0.1:9/v1/realtime")];
+    let config = load(&Setup { env, ..Setup::default() }).unwrap();
+    assert_eq!(config.model.default, "openai");
+    assert_eq!(config.model.profiles[0].key, None);
+}
+
+#[test]
+fn the_file_may_add_profiles_whose_keys_are_in_the_environment() {
+    let setup = Setup {
+        file: "model = 'mine'\n[models.mine]\nurl = 'wss://example.com/v1'\nmodel = 'm'\n\
+               key_env = 'MY_KEY'\nvoice = 'v'\n",
+        env: &[("MY_KEY", "secret")],
+        ..Setup::default()
+    };
+    let config = load(&setup).unwrap();
+    assert_eq!(config.model.default, "mine");
+    let mine = &config.model.profiles[0];
+    assert_eq!((mine.name.as_str(), mine.voice.as_deref()), ("mine", Some("v")));
+    assert_eq!(mine.key.as_ref().unwrap().expose(), "secret");
+}
+
+#[test]
+fn profiles_that_cannot_work_are_mistakes() {
+    let file = "model = 'nobody'\n[models.a]\nurl = 'http://x'\nkey_env = 'ABSENT'\n\
+                [models.local]\nurl = 'ws://x'\nmodel = 'm'\n[models.b]\ncolour = 'red'\n";
+    let told = mistakes(&Setup { file, ..Setup::default() }).join("\n");
+    for wanted in [
+        "callbridge.toml:1: model: there is no model profile `nobody`",
+        "models.a.url: `http://x` does not begin with wss://",
+        "models.a: model must be given",
+        "models.a.key_env: the environment has no ABSENT",
+        "models.local: this name is the built-in model's",
+        "models.b: url must be given",
+        "unknown setting models.b.colour",
+    ] {
+        assert!(told.contains(wanted), "{told}\nshould contain {wanted}");
+    }
+}
+
+#[test]
+fn openai_by_name_needs_a_key_or_an_address() {
+    let told = mistakes(&Setup { flags: &["--model", "openai"], ..Setup::default() });
+    assert_eq!(told, ["--model: openai needs OPENAI_API_KEY or CALLBRIDGE_OPENAI_URL"]);
+}
+
+#[test]
+fn media_follows_the_listener() {
+    let config = load(&Setup { flags: &["--listen", "192.0.2.1:80"], ..Setup::default() }).unwrap();
+    assert_eq!(config.media_listen, ["192.0.2.1:80".parse::<SocketAddr>().unwrap()]);
+    assert!(!config.rooms.open, "rooms are open on loopback only");
+    let config = load(&Setup { flags: &["--listen", "[::1]:80"], ..Setup::default() }).unwrap();
+    assert_eq!(config.media_listen, ["[::1]:0".parse::<SocketAddr>().unwrap()]);
+}
+
+#[test]
+fn a_wildcard_listener_needs_a_media_address() {
+    let told = mistakes(&Setup { flags: &["--listen", "0.0.0.0:80"], ..Setup::default() });
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].starts_with("media_listen: must be given"), "{told:#?}");
+    let flags = &["--listen", "0.0.0.0:80", "--media-listen", "192.0.2.1:81,192.0.2.2:81"];
+    assert_eq!(load(&Setup { flags, ..Setup::default() }).unwrap().media_listen.len(), 2);
+}
+
+#[test]
+fn what_is_open_or_unusable_is_a_warning() {
+    let setup = Setup {
+        env: &[("CALLBRIDGE_LISTN", "x"), ("CALLBRIDGE_CACHE", "/c"), ("OPENAI_API_KEY", "sk-1")],
+        flags: &["--listen", "192.0.2.1:80", "--rooms-open", "--openai-url", "ws://example.com"],
+        ..Setup::default()
+    };
+    let warnings = load(&setup).unwrap().warnings;
+    let wanted = ["without encryption", "bootstrap_key", "rooms.open", "CALLBRIDGE_LISTN"];
+    assert_eq!(warnings.len(), wanted.len(), "{warnings:#?}");
+    for (warning, wanted) in warnings.iter().zip(wanted) {
+        assert!(warning.contains(wanted), "{warning} should contain {wanted}");
+    }
+}
+
+#[test]
+fn the_local_model_lies_in_the_cache() {
+    let dir = |env| load(&Setup { env, ..Setup::default() }).unwrap().model.local.dir;
+    let model = "models/moonshine-tiny-en-0.0.73";
+    assert_eq!(dir(&[("CALLBRIDGE_CACHE", "/c")]), PathBuf::from("/c").join(model));
+    assert_eq!(dir(&[("HOME", "/h")]), PathBuf::from("/h/.cache/callbridge").join(model));
+    assert_eq!(dir(&[]), PathBuf::from("/var/cache/callbridge").join(model));
+}
+
+#[test]
+fn check_config_prints_what_is_in_force_and_no_secret() {
+    let env = &[("OPENAI_API_KEY", "sk-hunter2"), ("CALLBRIDGE_ADMIN_TOKEN", "hunter2")];
+    let (out, err) = check(&Setup { env, ..Setup::default() });
+    assert!(out.starts_with("ok\nlisten = 127.0.0.1:8080\n"), "{out}");
+    assert!(out.contains("models.openai.key = (set, not shown)\n"), "{out}");
+    assert!(!out.contains("hunter2") && err.is_empty(), "{out}{err}");
+    for setting in SETTINGS {
+        assert!(out.contains(&format!("{} = ", setting.key)), "{} is missing", setting.key);
+    }
+}
+
+#[test]
+fn check_config_prints_every_mistake() {
+    let (out, err) = check(&Setup { flags: &["--listen=x", "--model=y"], ..Setup::default() });
+    assert_eq!(out, "");
+    assert_eq!(err.lines().count(), 2, "{err}");
+}
+
+#[test]
+fn every_setting_is_in_the_manual_as_the_program_has_it() {
+    let manual = std::fs::read_to_string("docs/operations.md").unwrap();
+    for setting in SETTINGS {
+        let row = format!("| `{}` | `{}` | `--{}` |", setting.key, setting.env, setting.flag);
+        assert!(manual.contains(&row), "docs/operations.md has no row beginning with {row}");
+    }
+}
+
+#[test]
+fn settings_have_names_of_one_form() {
+    for setting in SETTINGS {
+        let expected = setting.env.strip_prefix("CALLBRIDGE_").unwrap_or(setting.env);
+        assert_eq!(setting.flag, expected.to_lowercase().replace('_', "-"), "{}", setting.key);
+    }
+    Cli::command().debug_assert();
+}
+
+/// The sources of one test. Its file, if it has one, is called `callbridge.toml`.
+#[derive(Default)]
+struct Setup {
+    file: &'static str,
+    env: &'static [(&'static str, &'static str)],
+    flags: &'static [&'static str],
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+fn with_sources<T>(setup: &Setup, use_them: impl FnOnce(&Sources) -> T) -> T {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callbridge.toml");
+    std::fs::write(&path, setup.file).unwrap();
+    let flags = ["callbridge"].iter().chain(setup.flags);
+    let environment = setup.env.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    use_them(&Sources {
+        file: ConfigFile::Required(path),
+        environment,
+        flags: Cli::parse_from(flags).global.settings,
+    })
+}
+
+fn load(setup: &Setup) -> Result<Config, callbridge::config::Mistakes> {
+    with_sources(setup, Config::load)
+}
+
+fn mistakes(setup: &Setup) -> Vec<String> {
+    load(setup).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+fn check(setup: &Setup) -> (String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    with_sources(setup, |sources| check_config::run(sources, &mut out, &mut err)).unwrap();
+    (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+fn listen_database_format(setup: &Setup) -> String {
+    let config = load(setup).unwrap();
+    format!("{} {} {:?}", config.listen, config.database, config.log.format)
+}
