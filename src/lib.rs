@@ -24,6 +24,7 @@ pub mod runtime;
 pub mod api;
 
 // Layer 5: composition.
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod telemetry;

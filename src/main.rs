@@ -1,3 +1,7 @@
-//! The `callbridge` program.
+//! The `callbridge` program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    callbridge::cli::main()
+}

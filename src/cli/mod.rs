@@ -1,3 +1,98 @@
 //! The commands of the program: one file each.
 
+mod call;
+mod caller;
 pub mod check_config;
+mod demo;
+mod model;
+mod print;
+mod serve;
+mod socketio;
+mod wav;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, EXIT_USAGE, GlobalArgs, Sources};
+use crate::telemetry;
+
+/// A voice-call bridge gateway: an AI agent joins a live call as a participant.
+#[derive(Debug, Parser)]
+#[command(name = "callbridge", version)]
+struct Cli {
+    #[command(flatten)]
+    settings: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the gateway.
+    Serve,
+    /// A complete call with an agent, on this machine: printed, recorded and measured.
+    Demo(demo::Args),
+    /// The local model as a stand-alone OpenAI Realtime server, where `--listen` says.
+    Model,
+    /// A caller: plays a WAV into a call and records what it hears.
+    Call(call::Args),
+    /// Check the settings, and do nothing else.
+    CheckConfig,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error),
+    };
+    let sources = Sources::of_process(&cli.settings);
+    if matches!(cli.command, Command::CheckConfig) {
+        let printed = check_config::run(&sources, &mut io::stdout(), &mut io::stderr());
+        return printed.unwrap_or(ExitCode::FAILURE);
+    }
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            print::complain(&mistakes.to_string());
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match start(cli.command, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::complain(&format!("callbridge: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A command line that makes no sense is a mistake in the settings; help and version are not.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    // Nobody may be reading, which changes nothing.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn start(command: Command, config: Config) -> anyhow::Result<()> {
+    telemetry::init(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Serve => serve::run(config).await,
+            Command::Demo(args) => demo::run(config, args).await,
+            Command::Model => model::run(config).await,
+            Command::Call(args) => call::run(args).await,
+            Command::CheckConfig => Ok(()),
+        }
+    });
+    // Blocking work that is past its deadline must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    done
+}

@@ -1,0 +1,158 @@
+//! From settings to a running gateway: build each part, run, drain.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+
+use crate::agent::Limits;
+use crate::api::{self, ApiConfig};
+use crate::config::{Config, LOCAL, ModelsConfig, ProfileConfig};
+use crate::models::ModelProfile;
+use crate::models::local::{LocalModel, LocalModelConfig};
+use crate::rooms::{Rooms, RoomsConfig};
+use crate::runtime::{Gateway, Models, Shell};
+use crate::store::Store;
+use crate::sys::clock;
+use crate::sys::tasks::{self, Task};
+
+/// A gateway that is built and bound, and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    listener: TcpListener,
+    gateway: Gateway,
+    api: ApiConfig,
+    shutdown_grace: Duration,
+    /// The local model's server, which lives as long as the gateway.
+    _local: Option<Task>,
+}
+
+/// The configured minds, and the local one if it runs.
+#[derive(Debug)]
+pub struct Minds {
+    /// All profiles, and which is the default.
+    pub models: Models,
+    local: Option<Task>,
+}
+
+impl Minds {
+    /// Takes the profiles from the settings, and starts the local model if agents get it.
+    pub async fn open(config: &ModelsConfig) -> anyhow::Result<Self> {
+        let named = config.profiles.iter().map(|profile| (profile.name.clone(), of(profile)));
+        let mut models = Models { default: config.default.clone(), profiles: named.collect() };
+        let local = match open_local(config).await {
+            Ok((url, server)) => {
+                models.profiles.insert(LOCAL.to_owned(), ModelProfile::local(url));
+                Some(server)
+            }
+            Err(error) if config.default == LOCAL => return Err(error),
+            Err(error) => {
+                tracing::info!("agents cannot choose the model `local`: {error:#}");
+                None
+            }
+        };
+        Ok(Self { models, local })
+    }
+}
+
+impl App {
+    /// Opens the store and the ports, and takes up the agents that were there before.
+    pub async fn build(config: &Config, minds: Minds) -> anyhow::Result<Self> {
+        let store = Store::open(&config.database).await?;
+        if let Some(key) = &config.bootstrap_key {
+            store.ensure_bootstrap(key, clock::unix_ms()).await?;
+        }
+        let rooms = Rooms::new(&RoomsConfig {
+            media_listen: config.media_listen.clone(),
+            public_ip: config.public_ip,
+            open: config.rooms.open,
+        });
+        let rooms = rooms.context("the media ports cannot be opened")?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let shell = Shell::new(rooms, minds.models, limits(config));
+        let gateway = Gateway::start(shell, store).await?;
+        Ok(Self {
+            listener,
+            gateway,
+            api: ApiConfig { admin_token: config.admin_token.clone() },
+            shutdown_grace: config.grace.shutdown,
+            _local: minds.local,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// The gateway itself, for whoever runs it in the same process.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Serves until `shutdown` is over, then drains: running turns may end, agents are kept.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let router = api::router(self.gateway.clone(), self.api);
+        let serving = tasks::spawn(
+            "api",
+            api::serve(self.listener, router, async move {
+                // Dropping the sender stops as well.
+                let _ = stopped.await;
+            }),
+        );
+        shutdown.await;
+        tracing::info!("shutting down: running turns may end");
+        let late = self.gateway.drain(self.shutdown_grace).await;
+        drop(stop);
+        serving.await??;
+        if !late.is_empty() {
+            bail!("{} agents did not leave in time: {late:?}", late.len());
+        }
+        tracing::info!("every agent has left");
+        Ok(())
+    }
+}
+
+/// Loads the local model and serves it on a free loopback port; where, and the server.
+async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
+    let local = LocalModelConfig {
+        dir: config.local.dir.clone(),
+        voice: config.local.voice.clone(),
+        ..LocalModelConfig::default()
+    };
+    let model = tasks::spawn_blocking(move || LocalModel::load(local)).await??;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("ws://{}/v1/realtime", listener.local_addr()?);
+    Ok((url, model.serve(listener)))
+}
+
+fn of(profile: &ProfileConfig) -> ModelProfile {
+    // Without a transcription model a server tells nobody what was said.
+    let named = profile.transcription_model.as_deref();
+    let transcription = named.unwrap_or(TRANSCRIPTION_MODEL).to_owned();
+    ModelProfile {
+        model: profile.model.clone(),
+        key: profile.key.clone(),
+        voice: profile.voice.clone(),
+        transcription: Some(transcription),
+        ..ModelProfile::new(profile.name.clone(), profile.url.clone())
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        client_grace: config.grace.client,
+        idle: config.retention.idle,
+        inactive: config.retention.inactive,
+        shutdown_grace: config.grace.shutdown,
+        ..Limits::default()
+    }
+}
+
+/// What transcribes the caller where the settings name nothing else.
+const TRANSCRIPTION_MODEL: &str = "gpt-transcribe";
