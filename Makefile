@@ -1,0 +1,43 @@
+# The front door. `make help` lists what there is.
+
+CALLBRIDGE_CACHE ?= $(HOME)/.cache/callbridge
+# One target folder outside the checkout: a fresh clone does not build everything again.
+CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
+export CALLBRIDGE_CACHE CARGO_TARGET_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help deps test-deps demo serve test bench lint fmt doc clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install what building and running need (called by the others)
+	@scripts/deps
+
+test-deps: ## install what only the tests need (called by `make test`)
+	@scripts/test-deps
+
+demo: deps ## a complete voice call with an agent, on this machine, with no key
+	cargo run --locked -- demo
+
+serve: deps ## start the gateway; it prints the address of a page to talk in
+	cargo run --locked -- serve
+
+test: deps test-deps ## run every test
+	cargo test --locked
+
+bench: deps ## measure the hot paths
+	cargo bench --locked
+
+lint: ## check the style; warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## put the style right
+	cargo fmt
+
+doc: ## build the documentation; warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+clean: ## delete what was built (models and test packages stay)
+	cargo clean
