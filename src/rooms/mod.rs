@@ -28,7 +28,7 @@ pub const EVENTS_CAPACITY: usize = 64;
 /// Packets to the room that may wait: as many as leave together after a stall. While the clock is
 /// kept, one frame at most lies beyond what can be taken back.
 ///
-/// When full: the frame is skipped and counted; RTP time still advances.
+/// When full: the frame is skipped, which the log tells at DEBUG; RTP time still advances.
 pub const PLAYOUT_CAPACITY: usize = 3;
 const _: () = assert!(PLAYOUT_CAPACITY as u64 == CATCH_UP_FRAMES, "a burst must have a place");
 

@@ -46,6 +46,7 @@ impl Driver {
     }
 
     fn join(&mut self, request: &JoinRequest) {
+        // The room stamps its own name for us on what we say; this one stays in here.
         let own = ParticipantId::from_entropy(entropy::bits());
         match Sound::new(own, clock::now()) {
             Ok(sound) => self.sound = Some(sound),
