@@ -41,6 +41,13 @@ impl Clients {
         }
     }
 
+    /// A call has come without anybody asking: whoever wants to hold it may come.
+    pub(super) fn expect(&mut self, limits: &Limits, now: Instant) {
+        if self.ids.is_empty() {
+            self.absence = Absence::Grace { until: now + limits.client_grace };
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::ids::{CallId, ToolCallId};
+use super::spec::AgentSpec;
+use crate::ids::{AgentId, CallId, ToolCallId};
 use crate::privacy::{Pii, Secret};
 
 /// Asked by a client; can be refused, and then nothing has changed.
@@ -24,6 +25,24 @@ pub enum Command {
     Interrupt,
     /// Say nothing in the call until unmuted; it goes on listening.
     SetMuted(bool),
+    /// Become another: the spec, and how long to live from now on.
+    Reconfigure {
+        /// The new spec, if it changes.
+        spec: Option<std::sync::Arc<AgentSpec>>,
+        /// When its time to live is over, if that changes.
+        expires_at: Option<Option<Instant>>,
+    },
+    /// Pass the conversation on, and end.
+    HandOff {
+        /// To whom.
+        to: AgentId,
+        /// Why.
+        reason: String,
+        /// What the successor should know besides.
+        context: Option<Pii<String>>,
+    },
+    /// Expect another agent's conversation: join no call until it is here.
+    ExpectHandoff,
     /// End the agent for good, on its owner's word.
     Delete,
 }
@@ -50,6 +69,8 @@ pub struct ContextUpdate {
     pub description: Pii<String>,
     /// The whole state after it, a JSON object as text.
     pub context_json: Pii<String>,
+    /// Images that came with it, as `data:` URLs.
+    pub images: Vec<Pii<String>>,
     /// Whether the agent may respond to it.
     pub triggering: bool,
 }
@@ -61,6 +82,8 @@ pub struct ToolResult {
     pub id: ToolCallId,
     /// JSON text of the result, or what went wrong.
     pub outcome: Result<Pii<String>, Pii<String>>,
+    /// Whether it says that the tool was canceled, perhaps because we asked for it.
+    pub canceled: bool,
     /// Whether the model should go on at once.
     pub respond: bool,
 }
@@ -86,8 +109,14 @@ pub enum Rejection {
         /// The call it claims to answer.
         id: ToolCallId,
     },
+    /// The agent is at work, and cannot become another.
+    #[error("the agent is at work; try again when it is idle and out of its call")]
+    AgentBusy,
+    /// More has been told than the agent can take in.
+    #[error("too much is waiting for this agent")]
+    QueueFull,
     /// The agent is in a phase in which this cannot be done.
-    #[error("this cannot be done while the agent is {phase}")]
+    #[error("this cannot be done while the agent's state is {phase}")]
     InvalidState {
         /// The phase, as clients see it.
         phase: &'static str,
@@ -103,6 +132,8 @@ impl Rejection {
             Self::AlreadyInCall { .. } => "ALREADY_IN_CALL",
             Self::NotInCall => "NOT_IN_CALL",
             Self::UnknownToolCall { .. } => "UNKNOWN_TOOL_CALL",
+            Self::AgentBusy => "AGENT_BUSY",
+            Self::QueueFull => "QUEUE_FULL",
             Self::InvalidState { .. } => "INVALID_STATE",
         }
     }

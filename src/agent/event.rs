@@ -6,7 +6,7 @@ use crate::ids::{ClientId, ParticipantId, ResponseId, ToolCallId, UtteranceId};
 use crate::privacy::Pii;
 
 /// Something that has happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Event {
     /// A client has connected.
     ClientConnected(ClientId),
@@ -20,6 +20,8 @@ pub enum Event {
     Speech(SpeechEdge),
     /// Our own voice reports what was heard of it.
     Playback(PlaybackEvent),
+    /// Another agent has handed everything over to this one.
+    TakenOver(Box<super::handoff::Baggage>),
     /// The process is going down; finish what runs, begin nothing.
     Shutdown,
 }
@@ -135,6 +137,8 @@ pub enum ModelEvent {
     },
     /// The model asks for a tool.
     ToolCall {
+        /// The answer that asks for it.
+        response: ResponseId,
         /// The call, answered by a `ToolResult` with the same id.
         id: ToolCallId,
         /// The tool's name.
@@ -243,4 +247,6 @@ pub enum PlaybackEvent {
         /// How much of it the model had delivered, in milliseconds.
         received_ms: u64,
     },
+    /// After a flush, when all of it is told: nothing of ours is left to be heard.
+    Silent,
 }

@@ -1,11 +1,16 @@
 //! An agent's life as a table: whatever is not in it cannot happen.
 //!
 //! ```text
-//!              client connected           work began
-//!   Created ───────────────────▶ Connected ──────────▶ Active
-//!      ▲                          │     ▲                │
-//!      └──────────────────────────┘     └────────────────┘
-//!               deserted                    work ended
+//!              client connected           work began, took over
+//!   Created ───────────────────▶ Connected ─────────────────────▶ Active
+//!    │ ▲                          │  │  ▲                          │ │ ▲
+//!    │ └──────────────────────────┘  │  └──────────────────────────┘ │ │
+//!    │          deserted             │            work ended         │ │
+//!    │                               ▼                               │ │
+//!    │                           HandingOff ◀────────────────────────┘ │
+//!    │                              handoff began                      │
+//!    └─────────────────────────────────────────────────────────────────┘
+//!                                took over
 //!   ended: from every phase but Ended, into Ended; nothing leaves it
 //! ```
 
@@ -22,6 +27,10 @@ pub(super) enum Step {
     WorkEnded,
     /// The last client has been gone for the whole grace period.
     Deserted,
+    /// Another agent's call goes on with this one.
+    TookOver,
+    /// The conversation is to be passed on.
+    HandoffBegan,
     /// It is over.
     Ended,
 }
@@ -53,7 +62,9 @@ const fn next(phase: Phase, step: Step) -> Option<Phase> {
         (Phase::Created, Step::ClientConnected) | (Phase::Active, Step::WorkEnded) => {
             Some(Phase::Connected)
         }
-        (Phase::Connected, Step::WorkBegan) => Some(Phase::Active),
+        (Phase::Connected, Step::WorkBegan)
+        | (Phase::Created | Phase::Connected, Step::TookOver) => Some(Phase::Active),
+        (Phase::Connected | Phase::Active, Step::HandoffBegan) => Some(Phase::HandingOff),
         (Phase::Connected, Step::Deserted) => Some(Phase::Created),
         (Phase::Created | Phase::Connected | Phase::Active | Phase::HandingOff, Step::Ended) => {
             Some(Phase::Ended)
@@ -68,8 +79,15 @@ mod tests {
 
     const PHASES: [Phase; 5] =
         [Phase::Created, Phase::Connected, Phase::Active, Phase::HandingOff, Phase::Ended];
-    const STEPS: [Step; 5] =
-        [Step::ClientConnected, Step::WorkBegan, Step::WorkEnded, Step::Deserted, Step::Ended];
+    const STEPS: [Step; 7] = [
+        Step::ClientConnected,
+        Step::WorkBegan,
+        Step::WorkEnded,
+        Step::Deserted,
+        Step::TookOver,
+        Step::HandoffBegan,
+        Step::Ended,
+    ];
 
     #[test]
     fn the_whole_matrix() {
@@ -82,14 +100,46 @@ mod tests {
         }
         insta::assert_snapshot!(matrix, @r"
         Created --ClientConnected--> Connected
+        Created --TookOver--> Active
         Created --Ended--> Ended
         Connected --WorkBegan--> Active
         Connected --Deserted--> Created
+        Connected --TookOver--> Active
+        Connected --HandoffBegan--> HandingOff
         Connected --Ended--> Ended
         Active --WorkEnded--> Connected
+        Active --HandoffBegan--> HandingOff
         Active --Ended--> Ended
         HandingOff --Ended--> Ended
         ");
+    }
+
+    #[test]
+    fn the_protocol_page_draws_the_table_as_it_is() {
+        let drawing = drawing();
+        let page = include_str!("../../docs/protocol.md");
+        assert!(page.contains(&drawing), "docs/protocol.md must contain:\n{drawing}");
+    }
+
+    /// The table as a Mermaid diagram, with the phases as clients see them.
+    fn drawing() -> String {
+        let mut drawing = String::from("```mermaid\nstateDiagram-v2\n    [*] --> created\n");
+        for from in PHASES {
+            for step in STEPS {
+                let Some(to) = next(from, step) else { continue };
+                let label = match step {
+                    Step::ClientConnected => "a client has connected",
+                    Step::WorkBegan => "a call or a thought has begun",
+                    Step::WorkEnded => "nothing is going on",
+                    Step::Deserted => "no client came back",
+                    Step::TookOver => "another agent's call goes on",
+                    Step::HandoffBegan => "handoff",
+                    Step::Ended => "the end",
+                };
+                drawing += &format!("    {} --> {}: {label}\n", from.as_str(), to.as_str());
+            }
+        }
+        drawing + "    ended --> [*]\n```\n"
     }
 
     #[test]

@@ -21,6 +21,14 @@ pub struct Limits {
     pub idle: Duration,
     /// Without a client and without a call, until the agent ends.
     pub inactive: Duration,
+    /// Without a round, until a text session is closed.
+    pub text_linger: Duration,
+    /// From the wish to end, or to pass on, to silence.
+    pub farewell: Duration,
+    /// For another agent's conversation to come, once it was announced.
+    pub handoff: Duration,
+    /// Rounds of thinking that may follow each other without a word from outside.
+    pub rounds_max: u32,
     /// For a running turn to end when the process goes down.
     pub shutdown_grace: Duration,
 }
@@ -36,6 +44,10 @@ impl Default for Limits {
             turn_end: Duration::from_secs(10),
             idle: Duration::from_secs(5 * 60),
             inactive: Duration::from_secs(24 * 60 * 60),
+            text_linger: Duration::from_secs(60),
+            farewell: Duration::from_secs(2),
+            handoff: Duration::from_secs(10),
+            rounds_max: 25,
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -16,9 +16,16 @@ mod clients;
 mod command;
 mod ending;
 mod event;
+mod handoff;
+mod history;
 mod lifecycle;
 mod limits;
+mod noticing;
+mod obeying;
 mod output;
+mod record;
+mod recorder;
+mod rounds;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -30,11 +37,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use call::{Call, Heard};
+use call::{Call, Stay};
 use clients::Clients;
-use ending::End;
+use ending::{End, Farewell};
+use history::History;
 use lifecycle::{Lifecycle, Step};
-use tools::{Request, Tools};
+use rounds::{Desk, Rounds, Trigger};
+use tools::{Resolved, Tools};
 use turn::{Time, Turn, error};
 
 pub use command::{Command, ContextUpdate, Deadline, JoinRequest, Rejection, ToolResult};
@@ -42,11 +51,13 @@ pub use event::{
     EdgeKind, Event, ModelEvent, ModelFailure, Participant, PlaybackEvent, ResponseOutcome,
     RoomEvent, RoomFailure, SpeechEdge,
 };
+pub use handoff::Baggage;
 pub use limits::Limits;
 pub use output::{
-    Activity, CallStage, CallView, ModelAction, Notification, Output, Phase, Role, RoomAction,
-    Snapshot, SpeakStatus, ToolCancel, VoiceStatus,
+    Activity, CallStage, CallView, Medium, Memory, ModelAction, Notification, Output, Phase, Role,
+    RoomAction, Snapshot, SpeakStatus, ToolCancel, VoiceStatus,
 };
+pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnRecord};
 pub use spec::{AgentRecord, AgentSpec, ModelSpec, ToolSpec};
 pub use transcript::{Line, Transcript};
 
@@ -63,9 +74,21 @@ pub struct Agent {
     lease: Lease,
     clients: Clients,
     call: Call,
+    rounds: Rounds,
     tools: Tools,
-    /// The newest context, for the next call.
-    context: Option<ContextUpdate>,
+    history: History,
+    /// A word that the model is to say as soon as it can.
+    owed: Option<Trigger>,
+    /// Rounds that tools have begun since the last word from outside.
+    rounds_alone: u32,
+    /// Model sessions so far; the last one may be open.
+    sessions: u32,
+    /// The session of the call, and the stay it belongs to.
+    voice: Option<(u32, Stay)>,
+    /// How it ends, as soon as it is silent.
+    farewell: Option<Farewell>,
+    /// Until when another agent's conversation is expected.
+    expected: Option<Instant>,
     muted: bool,
     told: Activity,
     outputs: Outputs,
@@ -98,8 +121,15 @@ impl Agent {
             clients: Clients::new(&limits, now),
             limits,
             call: Call::Out,
+            rounds: Rounds::Closed,
             tools: Tools::default(),
-            context: None,
+            history: History::default(),
+            owed: None,
+            rounds_alone: 0,
+            sessions: 0,
+            voice: None,
+            farewell: None,
+            expected: None,
             muted: false,
             told: Activity::Idle,
             outputs: Outputs::new(),
@@ -109,12 +139,15 @@ impl Agent {
     /// Does what a client asks, or refuses it and changes nothing.
     pub fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), Rejection> {
         self.check_drained();
-        if self.phase() == Phase::Ended {
-            return Err(Rejection::InvalidState { phase: Phase::Ended.as_str() });
+        if self.phase() == Phase::Ended || self.farewell.is_some() {
+            return Err(self.out_of_turn());
         }
         let limits = Arc::clone(&self.limits);
         let time = Time { now, limits: &limits };
-        self.carry_out(command, time)?;
+        self.obey(command, time)?;
+        if let Some(call) = self.call.in_call() {
+            call.keep_awake(now, &limits);
+        }
         self.settle(time);
         Ok(())
     }
@@ -127,22 +160,7 @@ impl Agent {
         }
         let limits = Arc::clone(&self.limits);
         let time = Time { now, limits: &limits };
-        match event {
-            Event::ClientConnected(client) => self.on_client(client),
-            Event::ClientDisconnected(client) => {
-                self.clients.on_disconnected(&client, &limits, now);
-            }
-            Event::Room(event) => self.on_room(event, time),
-            Event::Model(event) => self.on_model(event, time),
-            Event::Speech(edge) => {
-                if let Some(call) = self.call.in_call() {
-                    call.keep_awake(now, &limits);
-                    call.on_speech(&edge, time, &mut self.outputs);
-                }
-            }
-            Event::Playback(event) => self.on_playback(event, time),
-            Event::Shutdown => self.lease = Lease::Draining(now + limits.shutdown_grace),
-        }
+        self.notice(event, time);
         self.settle(time);
     }
 
@@ -154,16 +172,28 @@ impl Agent {
         }
         let limits = Arc::clone(&self.limits);
         let time = Time { now, limits: &limits };
+        if let Some(farewell) = &self.farewell {
+            if farewell.until <= now {
+                self.finish(time);
+            }
+            return;
+        }
         if let Lease::Until(at) = self.lease
             && at <= now
         {
             return self.end(End::Expired, time);
         }
+        self.expected = self.expected.filter(|until| *until > now);
         self.call.handle_timeout(time, &mut self.outputs);
-        self.tools.handle_timeout(now, &mut self.outputs);
+        if self.rounds.handle_timeout(!self.tools.is_idle(), time, &mut self.outputs) {
+            self.owed = Some(Trigger::Outside);
+        }
+        let late = self.tools.handle_timeout(now, &mut self.outputs);
+        self.resolve(late, now);
         let abandoned = self.clients.handle_timeout(&limits, now);
         if self.clients.deserted() {
             self.call.leave("abandoned", time, &mut self.outputs);
+            self.fall_idle(ToolCancel::Ended, now);
         }
         if abandoned && matches!(self.call, Call::Out) {
             return self.end(End::Inactive, time);
@@ -177,15 +207,19 @@ impl Agent {
         if self.phase() == Phase::Ended {
             return None;
         }
+        if let Some(farewell) = &self.farewell {
+            return Some((farewell.until, "silence before the end"));
+        }
         let lease = match self.lease {
             Lease::Open => None,
             Lease::Until(at) => Some((at, "time to live")),
             Lease::Draining(at) => Some((at, "shutdown")),
         };
-        [lease, self.clients.poll_timeout(), self.call.poll_timeout(), self.tools.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let expected = self.expected.map(|until| (until, "handoff"));
+        let own = [lease, expected, self.clients.poll_timeout()];
+        let work =
+            [self.call.poll_timeout(), self.rounds.poll_timeout(), self.tools.poll_timeout()];
+        own.into_iter().chain(work).flatten().min()
     }
 
     /// What the shell must do next.
@@ -202,18 +236,15 @@ impl Agent {
     /// What the agent is busy with.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        let turn = match &self.call {
-            Call::In(call) => call.dialogue.turn(),
-            Call::Out | Call::Joining { .. } | Call::Leaving { .. } => &Turn::Listening,
+        let work = match &self.call {
+            Call::In(call) => match call.dialogue.turn() {
+                Turn::Speaking { .. } => Activity::Acting,
+                Turn::Thinking { .. } => Activity::Thinking,
+                Turn::Listening | Turn::Hearing(_) => Activity::Idle,
+            },
+            Call::Out | Call::Joining { .. } | Call::Leaving { .. } => self.rounds.activity(),
         };
-        match turn {
-            Turn::Speaking { .. } => Activity::Acting,
-            Turn::Listening | Turn::Hearing(_) | Turn::Thinking { .. } if !self.tools.is_idle() => {
-                Activity::Acting
-            }
-            Turn::Thinking { .. } => Activity::Thinking,
-            Turn::Listening | Turn::Hearing(_) => Activity::Idle,
-        }
+        if self.tools.is_idle() { work } else { Activity::Acting }
     }
 
     /// What a client may see at this moment.
@@ -242,208 +273,138 @@ impl Agent {
         }
     }
 
-    fn carry_out(&mut self, command: Command, time: Time<'_>) -> Result<(), Rejection> {
-        if let Some(call) = self.call.in_call() {
-            call.keep_awake(time.now, time.limits);
-        }
-        match command {
-            Command::Join(request) => self.join(request, time),
-            Command::Leave => {
-                if matches!(self.call, Call::Out | Call::Leaving { .. }) {
-                    return Err(Rejection::NotInCall);
-                }
-                self.call.leave("requested", time, &mut self.outputs);
-                Ok(())
+    /// Puts resolved tool calls on record, and gives their results to the model that asked.
+    fn resolve(&mut self, resolved: impl IntoIterator<Item = Resolved>, now: Instant) {
+        for Resolved { request, outcome, output, asked } in resolved {
+            if let Some((session, stay)) = &self.voice
+                && *session == request.session
+            {
+                let record = ToolRecord {
+                    id: request.id.clone(),
+                    name: request.name.clone(),
+                    arguments_json: Pii::new(request.arguments_json),
+                    outcome,
+                    output: output.clone(),
+                    asked_ms: stay.at_ms(asked),
+                    took_ms: since_ms(asked, now),
+                };
+                let (call, entry) = (stay.id.clone(), RecordEntry::Tool(record));
+                self.outputs.push_back(Output::Record { call, entry });
             }
-            Command::Context(update) => {
-                self.on_context(update, time);
-                Ok(())
+            if outcome == ToolOutcome::Ended {
+                continue;
             }
-            Command::ToolResult(result) => {
-                self.tools.on_result(result, &mut self.outputs)?;
-                self.answer_tools(time);
-                Ok(())
-            }
-            Command::Say(text) => {
-                let call = self.call.in_call().ok_or(Rejection::NotInCall)?;
-                let words = Pii::new(format!("Say exactly: \"{}\"", text.expose()));
-                call.dialogue.respond(Some(words), time, &mut self.outputs);
-                Ok(())
-            }
-            Command::Interrupt => {
-                self.interrupt(time);
-                Ok(())
-            }
-            Command::SetMuted(muted) => {
-                self.muted = muted;
-                if muted {
-                    self.interrupt(time);
-                }
-                Ok(())
-            }
-            Command::Delete => {
-                self.end(End::Deleted, time);
-                Ok(())
+            if self.is_in_session() && request.session == self.sessions {
+                let given = ModelAction::ToolOutput { id: request.id, output };
+                self.outputs.push_back(Output::Model(given));
+            } else {
+                let text = format!("The tool {} has returned: {}", request.name, output.expose());
+                self.history.add_news(Pii::new(text));
             }
         }
     }
 
-    fn join(&mut self, request: JoinRequest, time: Time<'_>) -> Result<(), Rejection> {
-        if let Some(view) = self.call.view() {
-            return Err(Rejection::AlreadyInCall { room_url: view.room_url });
-        }
-        if !self.spec.voice_enabled {
-            return Err(Rejection::VoiceNotEnabled);
-        }
-        if self.phase() != Phase::Connected || matches!(self.lease, Lease::Draining(_)) {
-            return Err(Rejection::InvalidState { phase: self.phase().as_str() });
-        }
-        self.call.on_join(request, time, &mut self.outputs);
-        Ok(())
+    fn is_in_session(&self) -> bool {
+        matches!(self.call, Call::In(_)) || self.rounds.is_open()
     }
 
-    fn interrupt(&mut self, time: Time<'_>) {
-        if let Some(call) = self.call.in_call() {
-            call.dialogue.interrupt(time, &mut self.outputs);
-        }
-        self.tools.cancel_all(ToolCancel::Interrupted, &mut self.outputs);
+    /// Stops all work outside of the call, and every tool.
+    fn fall_idle(&mut self, reason: ToolCancel, now: Instant) {
+        self.owed = None;
+        self.rounds.close(&mut self.outputs);
+        let cancelled = self.tools.cancel_all(reason, &mut self.outputs);
+        self.resolve(cancelled, now);
     }
 
-    fn on_client(&mut self, client: crate::ids::ClientId) {
-        self.clients.on_connected(client);
-        self.step(Step::ClientConnected, "a client has connected");
-    }
-
-    /// New context replaces the one before; in a call the model hears of it at once.
-    fn on_context(&mut self, update: ContextUpdate, time: Time<'_>) {
-        if let Some(call) = self.call.in_call() {
-            self.outputs.push_back(add_context(&update));
-            if update.triggering {
-                call.dialogue.respond(None, time, &mut self.outputs);
-            }
-        }
-        self.context = Some(update);
-    }
-
-    fn on_room(&mut self, event: RoomEvent, time: Time<'_>) {
-        let outputs = &mut self.outputs;
-        match event {
-            RoomEvent::Joined { participants } => {
-                self.call.on_joined(participants, &self.spec, time, outputs);
-            }
-            RoomEvent::Failed(failure) => self.call.on_failed(&failure, outputs),
-            RoomEvent::ParticipantJoined(new) => self.call.on_participant_joined(new, outputs),
-            RoomEvent::ParticipantLeft(id) => self.call.on_participant_left(&id, time, outputs),
-            RoomEvent::Left => self.call.on_left(outputs),
-        }
-    }
-
-    fn on_model(&mut self, event: ModelEvent, time: Time<'_>) {
-        match event {
-            ModelEvent::Ready => self.on_model_ready(),
-            ModelEvent::Failed(failure) => {
-                self.call.on_model_failed(&failure, time, &mut self.outputs);
-            }
-            ModelEvent::ToolCall { id, name, arguments_json } => {
-                let request = Request { id, name, arguments_json };
-                let declared = &self.spec.tools;
-                self.tools.on_call(request, declared, time.now, &mut self.outputs);
-            }
-            ModelEvent::Complaint { code, message } => {
-                let message = format!("{code}: {message}");
-                self.outputs.push_back(error("MODEL_COMPLAINT", message));
-            }
-            ModelEvent::SpeechStarted { .. }
-            | ModelEvent::SpeechStopped { .. }
-            | ModelEvent::Transcript { .. }
-            | ModelEvent::ResponseStarted { .. }
-            | ModelEvent::Words { .. }
-            | ModelEvent::ResponseDone { .. } => self.on_talk(event, time),
-        }
-    }
-
-    /// What the model does in the conversation itself.
-    fn on_talk(&mut self, event: ModelEvent, time: Time<'_>) {
-        let Some(call) = self.call.in_call() else { return };
-        call.keep_awake(time.now, time.limits);
-        let (dialogue, outputs) = (&mut call.dialogue, &mut self.outputs);
-        match event {
-            ModelEvent::SpeechStarted { utterance } => dialogue.on_heard(utterance, time, outputs),
-            ModelEvent::SpeechStopped { utterance } => dialogue.on_turn_over(utterance, time),
-            ModelEvent::Transcript { utterance, text, is_final } => {
-                let heard = Heard { utterance, text, is_final };
-                call.on_transcript(heard, time, outputs);
-            }
-            ModelEvent::ResponseStarted { response } => {
-                dialogue.on_response_started(response, time);
-                if self.muted {
-                    outputs.push_back(Output::Model(ModelAction::Cancel));
-                }
-            }
-            ModelEvent::Words { utterance, text, is_final } => {
-                dialogue.on_words(utterance, text, is_final, outputs);
-            }
-            ModelEvent::ResponseDone { response, outcome } => {
-                dialogue.on_response_done(&response, &outcome, time, outputs);
-                self.answer_tools(time);
-            }
-            ModelEvent::Ready
-            | ModelEvent::Failed(_)
-            | ModelEvent::ToolCall { .. }
-            | ModelEvent::Complaint { .. } => {}
-        }
-    }
-
-    /// The model listens: it learns what the clients have told so far.
-    fn on_model_ready(&mut self) {
-        if self.call.on_model_ready() {
-            self.outputs.extend(self.context.as_ref().map(add_context));
-        }
-    }
-
-    fn on_playback(&mut self, event: PlaybackEvent, time: Time<'_>) {
-        let Some(call) = self.call.sounding() else { return };
-        call.keep_awake(time.now, time.limits);
-        if let Some(text) = call.dialogue.on_playback(event, time, &mut self.outputs) {
-            let at_ms = call.at_ms(time.now);
-            call.transcript.push(Line { participant: None, text, at_ms });
-        }
-    }
-
-    /// Lets the model speak to its tools' results, once all of them are there.
-    fn answer_tools(&mut self, time: Time<'_>) {
-        let Some(call) = self.call.in_call() else { return };
-        if self.tools.take_owed_answer() {
-            call.dialogue.respond(None, time, &mut self.outputs);
-        }
-    }
-
-    /// Brings the life cycle and what clients know up to what has become of the machines.
+    /// Brings everything up to what has become of the machines.
     fn settle(&mut self, time: Time<'_>) {
-        if self.phase() == Phase::Ended {
+        if self.phase() == Phase::Ended || self.farewell.is_some() {
             return;
         }
-        self.answer_tools(time);
-        if self.call.in_call().is_none() {
-            self.tools.cancel_all(ToolCancel::Ended, &mut self.outputs);
-        }
+        self.settle_voice(time.now);
+        self.count_round();
         if self.drained(time.now) {
             return self.end(End::Shutdown, time);
         }
-        let busy = !matches!(self.call, Call::Out);
-        match (self.phase(), busy) {
-            (Phase::Connected, true) => self.step(Step::WorkBegan, "a call has begun"),
-            (Phase::Active, false) => self.step(Step::WorkEnded, "the call is over"),
-            _ => {}
-        }
-        if self.phase() == Phase::Connected && self.clients.deserted() {
-            self.step(Step::Deserted, "no client came back");
-        }
+        self.pay(time);
+        self.settle_phase();
         let activity = self.activity();
         if activity != self.told {
             self.told = activity;
             self.outputs.push_back(Output::Notify(Notification::Status(activity)));
         }
+    }
+
+    /// The tools of a call end with it.
+    fn settle_voice(&mut self, now: Instant) {
+        if self.call.in_call().is_none() {
+            self.end_tools_of_call(now);
+        }
+    }
+
+    fn end_tools_of_call(&mut self, now: Instant) {
+        if self.voice.is_some() {
+            let cancelled = self.tools.cancel_all(ToolCancel::Ended, &mut self.outputs);
+            self.resolve(cancelled, now);
+            self.voice = None;
+        }
+    }
+
+    /// Owes the model's tools an answer once all of them are resolved, but not without an end: a
+    /// model that only ever hears its own tools may call them for ever.
+    fn count_round(&mut self) {
+        if !self.tools.take_owed_answer() {
+            return;
+        }
+        if self.rounds_alone < self.limits.rounds_max {
+            self.rounds_alone += 1;
+            self.owed = self.owed.max(Some(Trigger::Tools));
+        } else {
+            let most = self.limits.rounds_max;
+            let message = format!("the agent has gone on by itself for {most} rounds, and stops");
+            self.outputs.push_back(error("TOO_MANY_ROUNDS", message));
+        }
+    }
+
+    /// Gives the model what it has to hear, and lets it answer if that is owed.
+    fn pay(&mut self, time: Time<'_>) {
+        let is_held = !self.clients.deserted();
+        let may_think = is_held && matches!(self.phase(), Phase::Connected | Phase::Active);
+        let outputs = &mut self.outputs;
+        if let Some(call) = self.call.ready() {
+            if self.history.has_news() {
+                self.history.give(outputs);
+            }
+            if self.owed.take().is_some() {
+                call.dialogue.respond(None, time, outputs);
+            }
+        } else if matches!(self.call, Call::Out)
+            && may_think
+            && let Some(trigger) = self.owed.take()
+        {
+            let mut desk = Desk { history: &mut self.history, outputs };
+            if self.rounds.begin(trigger, &self.spec, &mut desk, time) {
+                self.sessions += 1;
+            }
+        }
+    }
+
+    fn settle_phase(&mut self) {
+        let in_call = !matches!(self.call, Call::Out);
+        let busy = in_call || self.activity() != Activity::Idle;
+        match (self.phase(), busy) {
+            (Phase::Connected, true) if in_call => self.step(Step::WorkBegan, "a call has begun"),
+            (Phase::Connected, true) => self.step(Step::WorkBegan, "the agent is at work"),
+            (Phase::Active, false) => self.step(Step::WorkEnded, "nothing is going on"),
+            _ => {}
+        }
+        if self.phase() == Phase::Connected && self.clients.deserted() {
+            self.step(Step::Deserted, "no client came back");
+        }
+    }
+
+    fn out_of_turn(&self) -> Rejection {
+        Rejection::InvalidState { phase: self.phase().as_str() }
     }
 
     fn step(&mut self, step: Step, reason: &'static str) {
@@ -457,9 +418,6 @@ impl Agent {
     }
 }
 
-fn add_context(update: &ContextUpdate) -> Output {
-    let ContextUpdate { name, description, context_json, .. } = update;
-    let (description, context) = (description.expose(), context_json.expose());
-    let text = Pii::new(format!("{name}: {description}\nContext: {context}"));
-    Output::Model(ModelAction::AddText { role: Role::System, text })
+fn since_ms(then: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(then).as_millis()).unwrap_or(u64::MAX)
 }

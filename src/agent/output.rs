@@ -2,12 +2,14 @@
 
 use super::command::JoinRequest;
 use super::event::Participant;
+use super::handoff::Baggage;
+use super::record::RecordEntry;
 use super::spec::AgentSpec;
-use crate::ids::{CallId, ParticipantId, ToolCallId, UtteranceId};
+use crate::ids::{AgentId, CallId, ParticipantId, ToolCallId, UtteranceId};
 use crate::privacy::Pii;
 
 /// To be done by the shell, in the order given.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Output {
     /// Tell every client.
     Notify(Notification),
@@ -20,13 +22,30 @@ pub enum Output {
     FlushPlayback,
     /// Close every client's connection.
     CloseClients,
-    /// Delete the agent durably, and stop. Nothing follows.
-    Forget {
-        /// Whether its time to live has run out: then it is remembered as expired for a day.
-        expired: bool,
+    /// Put this on the record of a call.
+    Record {
+        /// The stay.
+        call: CallId,
+        /// What has happened.
+        entry: RecordEntry,
     },
+    /// Pass this on to the successor, with the room if there is a call.
+    HandOff(Box<Baggage>),
+    /// Delete the agent durably, and stop. Nothing follows.
+    Forget(Memory),
     /// Stop without deleting: the process is going down. Nothing follows.
     Stop,
+}
+
+/// What stays of an agent that is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing.
+    None,
+    /// That it has expired, for a day.
+    Expired,
+    /// The end user it served is served by this agent.
+    Heir(AgentId),
 }
 
 /// To be done about the room.
@@ -42,13 +61,23 @@ pub enum RoomAction {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelAction {
     /// Open a session for this agent; answered by `ModelEvent::Ready` or `Failed`.
-    Open(Box<AgentSpec>),
+    Open {
+        /// Who is to answer.
+        spec: Box<AgentSpec>,
+        /// In which way.
+        medium: Medium,
+    },
     /// Add something to the conversation, without answering it.
     AddText {
         /// Who says it.
         role: Role,
         /// What is said.
         text: Pii<String>,
+    },
+    /// Add an image to the conversation, without answering it.
+    AddImage {
+        /// A `data:` URL.
+        url: Pii<String>,
     },
     /// Answer now. Requests that come while an answer runs are merged into one after it.
     Respond {
@@ -82,6 +111,17 @@ pub enum Role {
     System,
     /// The other side.
     User,
+    /// The agent itself.
+    Assistant,
+}
+
+/// How a conversation with a model is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// It hears and speaks.
+    Voice,
+    /// It reads and writes.
+    Text,
 }
 
 /// Told to every client of the agent, in one order.
@@ -196,6 +236,13 @@ pub enum Notification {
         code: &'static str,
         /// What happened.
         message: String,
+    },
+    /// Another agent goes on in the place of this one.
+    Handoff {
+        /// Which.
+        to: AgentId,
+        /// Why.
+        reason: String,
     },
     /// Something went wrong that the clients should know.
     Error {

@@ -2,6 +2,10 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not singled out is printed as it is")]
 
+mod handoff;
+mod records;
+mod rounds;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -38,10 +42,8 @@ fn a_question_is_heard_answered_and_spoken() {
 #[test]
 fn a_barge_in_takes_back_what_was_not_heard() {
     let mut scene = Scene::speaking("one two three four");
+    scene.unheard.push(cut("s1", 500, 1000));
     scene.at(5000).speech(EdgeKind::Started);
-    let cut =
-        PlaybackEvent::Flushed { utterance: utterance("s1"), heard_ms: 500, received_ms: 1000 };
-    scene.at(5000).playback(cut);
     scene.at(5010).model(words("s1", "one two three four five"));
     insta::assert_snapshot!(scene.told(), @r#"
     5000 VadStart { participant: p_1, at_ms: 5000 }
@@ -69,7 +71,7 @@ fn time_to_live_in_a_call_ends_in_four_steps() {
     60000 State { from: Active, to: Ended, reason: "expired" }
     60000 error AGENT_EXPIRED
     60000 > CloseClients
-    60000 > Forget { expired: true }
+    60000 > Forget(Expired)
     "#);
     assert_eq!(scene.agent.poll_timeout(), None, "nothing is waited for after the end");
 }
@@ -88,7 +90,7 @@ fn a_join_that_nobody_answers_fails_at_its_deadline() {
     20000 > Room(Leave)
     20000 error ROOM_UNREACHABLE
     20000 VoiceStatus { status: Error, reason: Some("ROOM_UNREACHABLE") }
-    20000 State { from: Active, to: Connected, reason: "the call is over" }
+    20000 State { from: Active, to: Connected, reason: "nothing is going on" }
     "#);
 }
 
@@ -104,7 +106,7 @@ fn an_agent_that_everybody_has_left_leaves_its_call() {
     16000 > Room(Leave)
     16010 VoiceStatus { status: Left, reason: Some("abandoned") }
     16010 RoomLeft { call: call_1, room_url: "rooms/a", reason: "abandoned" }
-    16010 State { from: Active, to: Connected, reason: "the call is over" }
+    16010 State { from: Active, to: Connected, reason: "nothing is going on" }
     16010 State { from: Connected, to: Created, reason: "no client came back" }
     "#);
 }
@@ -131,7 +133,7 @@ fn a_model_that_is_lost_ends_the_call_and_not_the_agent() {
     900 > Room(Leave)
     910 VoiceStatus { status: Left, reason: Some("TRANSCRIBER_FATAL") }
     910 RoomLeft { call: call_1, room_url: "rooms/a", reason: "TRANSCRIBER_FATAL" }
-    910 State { from: Active, to: Connected, reason: "the call is over" }
+    910 State { from: Active, to: Connected, reason: "nothing is going on" }
     "#);
 }
 
@@ -140,11 +142,21 @@ fn a_tool_is_called_answered_and_spoken_of() {
     let mut scene = Scene::in_call();
     let (id, name) = (ToolCallId::new("tc_1"), "weather".to_owned());
     scene.at(100).model(ModelEvent::ResponseStarted { response: ResponseId::new("r1") });
-    let call = ModelEvent::ToolCall { id: id.clone(), name, arguments_json: "{}".into() };
+    let call = ModelEvent::ToolCall {
+        response: ResponseId::new("r1"),
+        id: id.clone(),
+        name,
+        arguments_json: "{}".into(),
+    };
     scene.at(110).model(call);
     scene.at(120).model(done("r1"));
     let outcome = Ok(Pii::new("\"sunny\"".to_owned()));
-    scene.at(200).command(Command::ToolResult(ToolResult { id, outcome, respond: true }));
+    scene.at(200).command(Command::ToolResult(ToolResult {
+        id,
+        outcome,
+        canceled: false,
+        respond: true,
+    }));
     insta::assert_snapshot!(scene.told(), @r"
     100 Status(Thinking)
     110 tool-call tc_1 weather 30 s
@@ -164,6 +176,7 @@ fn commands_that_make_no_sense_are_refused_and_change_nothing() {
     let late = ToolResult {
         id: ToolCallId::new("tc_9"),
         outcome: Ok(Pii::new("1".to_owned())),
+        canceled: false,
         respond: true,
     };
     let late = scene.agent.handle_command(Command::ToolResult(late), scene.now);
@@ -219,7 +232,7 @@ fn an_agent_nobody_comes_for_ends() {
     86400000 State { from: Created, to: Ended, reason: "inactive" }
     86400000 error AGENT_INACTIVE
     86400000 > CloseClients
-    86400000 > Forget { expired: false }
+    86400000 > Forget(None)
     "#);
 }
 
@@ -234,7 +247,7 @@ fn a_silent_call_is_left() {
     300000 > Room(Leave)
     300000 VoiceStatus { status: Left, reason: Some("idle") }
     300000 RoomLeft { call: call_1, room_url: "rooms/a", reason: "idle" }
-    300000 State { from: Active, to: Connected, reason: "the call is over" }
+    300000 State { from: Active, to: Connected, reason: "nothing is going on" }
     "#);
 }
 
@@ -244,6 +257,10 @@ struct Scene {
     start: Instant,
     now: Instant,
     record: String,
+    recorded: Vec<RecordEntry>,
+    baggage: Option<Baggage>,
+    /// What the next flush tells of.
+    unheard: Vec<PlaybackEvent>,
 }
 
 impl Scene {
@@ -255,7 +272,15 @@ impl Scene {
         let start = clock::now();
         let expires_at = ttl_seconds.map(|seconds| start + Duration::from_secs(seconds));
         let agent = Agent::new(spec.into(), Limits::default().into(), expires_at, start);
-        Self { agent, start, now: start, record: String::new() }
+        Self {
+            agent,
+            start,
+            now: start,
+            record: String::new(),
+            recorded: Vec::new(),
+            baggage: None,
+            unheard: Vec::new(),
+        }
     }
 
     fn in_call() -> Self {
@@ -320,16 +345,36 @@ impl Scene {
         self.drain();
     }
 
+    /// Takes every output; a flush is answered as the shell answers it.
     fn drain(&mut self) {
+        let mut is_flushed = false;
         let at = self.now.duration_since(self.start).as_millis();
         while let Some(output) = self.agent.poll_output() {
+            is_flushed |= output == Output::FlushPlayback;
             let line = match output {
+                Output::Record { entry, .. } => {
+                    self.recorded.push(entry);
+                    continue;
+                }
                 Output::Notify(told) => render(&told),
-                Output::Model(ModelAction::Open(_)) => "> model open".into(),
+                Output::Model(ModelAction::Open { medium, .. }) => format!("> open {medium:?}"),
+                Output::Model(ModelAction::AddText { role, text }) => {
+                    format!("> add {role:?} {:?}", text.expose())
+                }
+                Output::HandOff(baggage) => {
+                    self.baggage = Some(*baggage);
+                    "> hand off".into()
+                }
                 Output::Room(RoomAction::Join(request)) => format!("> join {}", request.room_url),
                 other => format!("> {other:?}"),
             };
             writeln!(self.record, "{at:>6} {line}").expect("a string takes it");
+        }
+        if is_flushed {
+            for event in std::mem::take(&mut self.unheard) {
+                self.playback(event);
+            }
+            self.playback(PlaybackEvent::Silent);
         }
     }
 
@@ -353,6 +398,9 @@ fn render(told: &Notification) -> String {
         }
         Notification::SpeakStatus { utterance, status, heard_ms, text } => {
             format!("speak-status {utterance} {status:?} {heard_ms} ms {:?}", text.expose())
+        }
+        Notification::RoomJoined { room_url, participants, .. } => {
+            format!("room joined {room_url}, {} others", participants.len())
         }
         Notification::Error { code, .. } => format!("error {code}"),
         Notification::TranscriberFatalError { code, .. } => format!("transcriber-fatal {code}"),
@@ -399,6 +447,10 @@ fn transcript(id: &str, text: &str) -> ModelEvent {
 fn words(id: &str, text: &str) -> ModelEvent {
     let text = Pii::new(text.to_owned());
     ModelEvent::Words { utterance: utterance(id), text, is_final: true }
+}
+
+fn cut(id: &str, heard_ms: u64, received_ms: u64) -> PlaybackEvent {
+    PlaybackEvent::Flushed { utterance: utterance(id), heard_ms, received_ms }
 }
 
 fn done(id: &str) -> ModelEvent {

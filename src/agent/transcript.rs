@@ -6,7 +6,7 @@ use crate::ids::ParticipantId;
 use crate::privacy::Pii;
 
 /// What was said in a call, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Transcript {
     lines: VecDeque<Line>,
 }

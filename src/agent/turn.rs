@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::Outputs;
 use super::command::Deadline;
 use super::event::{EdgeKind, PlaybackEvent, ResponseOutcome, SpeechEdge};
 use super::limits::Limits;
 use super::output::{ModelAction, Notification, Output, SpeakStatus};
 use super::transcript::heard_part;
+use super::{Outputs, since_ms};
 use crate::ids::{ParticipantId, ResponseId, UtteranceId};
 use crate::privacy::Pii;
 
@@ -44,7 +44,7 @@ pub(super) enum Hearing {
 }
 
 /// One conversation's turns. It lives inside a call, so nobody can speak outside of one.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Dialogue {
     turn: Turn,
     /// Who speaks, by our ear; the latest last.
@@ -54,13 +54,18 @@ pub(super) struct Dialogue {
     said_by: BTreeMap<UtteranceId, ParticipantId>,
     /// The agent's utterances that are not over yet, in the order of speaking.
     voice: VecDeque<Spoken>,
+    /// What is being heard of the agent, and since when.
+    sounding: Option<(UtteranceId, Instant)>,
     /// Utterances that were cut off: what still comes of them is dropped.
     cut: VecDeque<UtteranceId>,
+    /// The answer that is being given, or has been broken off and has not ended yet.
     response: Option<ResponseId>,
+    /// Answers that were broken off: no tool of theirs runs.
+    discarded: VecDeque<ResponseId>,
 }
 
 /// An utterance of the agent that is not over yet.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Spoken {
     utterance: UtteranceId,
     text: Pii<String>,
@@ -74,8 +79,10 @@ impl Dialogue {
             last_speaker: None,
             said_by: BTreeMap::new(),
             voice: VecDeque::new(),
+            sounding: None,
             cut: VecDeque::new(),
             response: None,
+            discarded: VecDeque::new(),
         }
     }
 
@@ -139,6 +146,7 @@ impl Dialogue {
         time: Time<'_>,
         outputs: &mut Outputs,
     ) {
+        let was_broken_off = self.discarded.contains(response);
         if self.response.as_ref() == Some(response) {
             self.response = None;
         }
@@ -146,7 +154,8 @@ impl Dialogue {
             let message = format!("the model failed to answer: {code}");
             outputs.push_back(error("MODEL_RESPONSE_FAILED", message));
         }
-        if !matches!(self.turn, Turn::Thinking { .. }) {
+        // Whoever thinks after an answer was broken off thinks about another one.
+        if was_broken_off || !matches!(self.turn, Turn::Thinking { .. }) {
             return;
         }
         if *outcome != ResponseOutcome::Completed {
@@ -163,7 +172,7 @@ impl Dialogue {
         is_final: bool,
         outputs: &mut Outputs,
     ) {
-        if self.cut.contains(&utterance) {
+        if self.cut.contains(&utterance) || self.is_broken_off() {
             return;
         }
         let known = self.voice.iter_mut().find(|spoken| spoken.utterance == utterance);
@@ -184,7 +193,9 @@ impl Dialogue {
         outputs: &mut Outputs,
     ) -> Option<Pii<String>> {
         match event {
+            PlaybackEvent::Silent => None,
             PlaybackEvent::Started { utterance } => {
+                self.sounding = Some((utterance.clone(), time.now));
                 self.turn = Turn::Speaking { utterance: utterance.clone() };
                 let nothing = Pii::new(String::new());
                 outputs.push_back(speak_status(utterance, SpeakStatus::Started, 0, nothing));
@@ -201,7 +212,7 @@ impl Dialogue {
                 let text = self.take_words(&utterance);
                 let heard = heard_part(text.expose(), heard_ms, received_ms);
                 let heard = Pii::new(heard.to_owned());
-                self.remember_cut(utterance.clone());
+                remember(&mut self.cut, utterance.clone());
                 let truncate = ModelAction::Truncate { utterance: utterance.clone(), heard_ms };
                 outputs.push_back(Output::Model(truncate));
                 let status = SpeakStatus::Interrupted;
@@ -227,12 +238,23 @@ impl Dialogue {
 
     /// Falls silent and stops thinking, on somebody's word.
     pub(super) fn interrupt(&mut self, time: Time<'_>, outputs: &mut Outputs) {
-        self.barge_in(outputs);
+        self.break_off(outputs);
         if matches!(self.turn, Turn::Thinking { .. }) {
-            self.voice.clear();
-            self.response = None;
             self.rest(time);
         }
+    }
+
+    /// Breaks off an answer that has begun and is not wanted.
+    pub(super) fn refuse(&mut self, response: ResponseId, time: Time<'_>, outputs: &mut Outputs) {
+        self.response = Some(response);
+        self.interrupt(time, outputs);
+    }
+
+    /// Nothing more will be known of what is heard: it is over, with as much as time tells.
+    pub(super) fn fall_silent(&mut self, now: Instant, outputs: &mut Outputs) {
+        let Some((utterance, since)) = self.sounding.take() else { return };
+        let (status, nothing) = (SpeakStatus::Interrupted, Pii::new(String::new()));
+        outputs.push_back(speak_status(utterance, status, since_ms(since, now), nothing));
     }
 
     /// A turn that nobody has taken in time is over.
@@ -240,7 +262,6 @@ impl Dialogue {
         if self.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.turn = Turn::Listening;
             self.voice.clear();
-            self.response = None;
         }
     }
 
@@ -264,21 +285,46 @@ impl Dialogue {
         }
     }
 
-    /// Takes back what was not heard yet, and breaks off the answer it belongs to.
+    /// Somebody speaks over the agent, or while it thinks.
     fn barge_in(&mut self, outputs: &mut Outputs) {
         match self.turn {
-            Turn::Speaking { .. } => outputs.push_back(Output::FlushPlayback),
-            Turn::Thinking { .. } => {}
-            Turn::Listening | Turn::Hearing(_) => return,
+            Turn::Speaking { .. } | Turn::Thinking { .. } => self.break_off(outputs),
+            Turn::Listening | Turn::Hearing(_) => {}
         }
+    }
+
+    /// Takes back what was not heard yet, and breaks off the answer it belongs to.
+    fn break_off(&mut self, outputs: &mut Outputs) {
+        outputs.push_back(Output::FlushPlayback);
         outputs.push_back(Output::Model(ModelAction::Cancel));
+        let sounding = self.sounding.as_ref().map(|(utterance, _)| utterance);
+        self.voice.retain(|spoken| Some(&spoken.utterance) == sounding);
+        if let Some(response) = &self.response
+            && !self.is_broken_off()
+        {
+            remember(&mut self.discarded, response.clone());
+        }
+    }
+
+    fn is_broken_off(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| self.discarded.contains(response))
+    }
+
+    /// Whether a tool that this answer asks for may run: not if the answer was broken off.
+    pub(super) fn may_call(&self, response: &ResponseId) -> bool {
+        !self.discarded.contains(response)
+    }
+
+    /// Whether the agent speaks, or is about to.
+    pub(super) const fn is_answering(&self) -> bool {
+        matches!(self.turn, Turn::Speaking { .. } | Turn::Thinking { .. })
     }
 
     /// The turn after something has ended: whoever speaks has it, or the model if it has more.
     fn rest(&mut self, time: Time<'_>) {
         self.turn = if matches!(self.turn, Turn::Hearing(_)) || !self.speakers.is_empty() {
             self.hearing(time)
-        } else if self.response.is_some() || !self.voice.is_empty() {
+        } else if (self.response.is_some() && !self.is_broken_off()) || !self.voice.is_empty() {
             time.thinking()
         } else {
             Turn::Listening
@@ -301,18 +347,20 @@ impl Dialogue {
         self.said_by.entry(utterance).or_insert_with(|| speaker.clone());
     }
 
+    /// The words of an utterance that is over.
     fn take_words(&mut self, utterance: &UtteranceId) -> Pii<String> {
+        self.sounding.take_if(|(sounding, _)| sounding == utterance);
         let at = self.voice.iter().position(|spoken| spoken.utterance == *utterance);
         at.and_then(|at| self.voice.remove(at))
             .map_or_else(|| Pii::new(String::new()), |spoken| spoken.text)
     }
+}
 
-    fn remember_cut(&mut self, utterance: UtteranceId) {
-        if self.cut.len() == REMEMBERED_MAX {
-            self.cut.pop_front();
-        }
-        self.cut.push_back(utterance);
+fn remember<T>(past: &mut VecDeque<T>, one: T) {
+    if past.len() == REMEMBERED_MAX {
+        past.pop_front();
     }
+    past.push_back(one);
 }
 
 /// The moment something happens, and how long things may take from it.
