@@ -27,6 +27,8 @@ async fn the_official_client_has_a_conversation() {
     assert_eq!(outcome["arguments"]["city"], "Paris");
     assert_eq!(outcome["told"], "Rain.");
     assert_eq!(outcome["written"], "That is four.");
+    let sent = serde_json::json!(["send_message", {"message": "The topic is cats."}]);
+    assert_eq!(outcome["sent"], sent);
     assert!(outcome["classes"].as_array().unwrap().len() > 20, "{outcome}");
 }
 

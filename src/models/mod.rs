@@ -9,8 +9,9 @@ pub mod wire;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 
-use crate::agent::{AgentSpec, ModelAction, ModelEvent};
+use crate::agent::{AgentSpec, Medium, ModelAction, ModelEvent};
 use crate::ids::UtteranceId;
 use crate::media::Frame24k;
 use crate::privacy::Secret;
@@ -18,10 +19,11 @@ use crate::sys::tasks::Task;
 
 /// Opens a session for an agent, and returns at once.
 ///
-/// The first item is `Ready` or `Failed`. Frames and actions sent before wait in their queues.
+/// The first item is `Ready` or `Failed`. Frames and actions sent before wait in their queues. A
+/// session in text greets nobody, hears nothing and says nothing: its answers are words alone.
 #[must_use]
-pub fn open(profile: &ModelProfile, spec: AgentSpec) -> ModelLink {
-    openai::open(profile, spec)
+pub fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> ModelLink {
+    openai::open(profile, spec, medium)
 }
 
 /// A configured model: where it is, and how it is spoken to.
@@ -41,6 +43,8 @@ pub struct ModelProfile {
     pub transcription: Option<String>,
     /// The turn detection of agents that choose none, as JSON; `None` means the server's VAD.
     pub turn_detection_json: Option<String>,
+    /// Whether it is shown images; those for one that sees none are dropped.
+    pub images: bool,
     /// How long things may take.
     pub deadlines: Deadlines,
 }
@@ -69,6 +73,7 @@ impl ModelProfile {
             voice: None,
             transcription: None,
             turn_detection_json: None,
+            images: true,
             deadlines: Deadlines::default(),
         }
     }
@@ -90,6 +95,7 @@ impl ModelProfile {
         Self {
             model: "local".to_owned(),
             transcription: Some("moonshine".to_owned()),
+            images: false,
             ..Self::new("local", url)
         }
     }
@@ -125,13 +131,37 @@ pub const ITEMS_CAPACITY: usize = 64;
 #[derive(Debug)]
 pub struct ModelLink {
     /// What the agent hears, 20 ms at a time.
-    pub audio: mpsc::Sender<Frame24k>,
+    pub audio: AudioQueue,
     /// What is to be done about the conversation.
     pub actions: mpsc::Sender<ModelAction>,
     /// What the model does, in its order; closed when the session is over.
     pub items: mpsc::Receiver<ModelItem>,
     /// The session itself; it ends when this is dropped.
     pub task: Task,
+}
+
+/// The queue of what an agent hears. A session in text has none: memory for sound that never
+/// comes is what most of its memory would be.
+#[derive(Clone, Debug)]
+pub struct AudioQueue(Option<mpsc::Sender<Frame24k>>);
+
+impl AudioQueue {
+    /// Puts a frame into the queue if there is room. In text it is closed from the start.
+    #[expect(clippy::result_large_err, reason = "the error gives the frame back, as queues do")]
+    pub fn try_send(&self, frame: Frame24k) -> Result<(), TrySendError<Frame24k>> {
+        match &self.0 {
+            Some(queue) => queue.try_send(frame),
+            None => Err(TrySendError::Closed(frame)),
+        }
+    }
+
+    /// Puts a frame into the queue, and waits for room. In text it is closed from the start.
+    pub async fn send(&self, frame: Frame24k) -> Result<(), SendError<Frame24k>> {
+        match &self.0 {
+            Some(queue) => queue.send(frame).await,
+            None => Err(SendError(frame)),
+        }
+    }
 }
 
 /// Something a model sends: events and sound in one order.

@@ -5,6 +5,7 @@
 //! ```text
 //! {"refuse": 401}                              refuse the upgrade, with this HTTP status
 //! {"expect": "session.update", "with": {..}}   the next event; `with` must be contained in it
+//! {"expect": "session.update", "without": ["/session/audio/output"]}   JSON pointers to nothing
 //! {"expect_audio_ms": 200}                     at least so much more sound
 //! {"send": {"type": "session.updated", ..}}    an event
 //! {"send_audio": {"response_id": "r", "item_id": "u", "ms": 100}}   a delta of a steady tone
@@ -36,11 +37,11 @@ use crate::media::ms_of_24k;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
 
-/// A server that plays one script to one client.
+/// A server that plays a script to a client, or several to as many.
 #[derive(Debug)]
 pub struct ScriptedModel {
     url: String,
-    play: Task<Result<Recording, ScriptError>>,
+    play: Task<Result<Vec<Recording>, ScriptError>>,
 }
 
 /// What the server has received.
@@ -98,22 +99,29 @@ pub enum ScriptError {
 impl ScriptedModel {
     /// Reads a script and begins to wait for its client, on a free port of this machine.
     pub async fn play(script: &str) -> Result<Self, ScriptError> {
-        let mut steps = parse(script)?;
+        Self::play_each(&[script]).await
+    }
+
+    /// As `play`, with one script for each client, in the order in which they connect. A client
+    /// may connect while another is there.
+    pub async fn play_each(scripts: &[&str]) -> Result<Self, ScriptError> {
+        let scripts = scripts.iter().map(|script| parse(script)).collect::<Result<Vec<_>, _>>()?;
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| socket_error(0, &e))?;
         let address = listener.local_addr().map_err(|e| socket_error(0, &e))?;
         let play = tasks::spawn("scripted model", async move {
-            let accepted = timeout(PATIENCE, listener.accept()).await;
-            let (stream, _) = accepted
-                .map_err(|_| ScriptError::Missing { line: 0, expected: "a client".to_owned() })?
-                .map_err(|e| socket_error(0, &e))?;
-            let mut recording = Recording::default();
-            let refusal = refusal(&mut steps)?;
-            let Some(socket) = accept(stream, refusal, &mut recording).await? else {
-                return Ok(recording);
-            };
-            let sound = PcmDecoder::default();
-            let until = clock::now();
-            Player { socket, recording, sound, line: 0, until, heard_samples: 0 }.play(steps).await
+            let mut plays = Vec::new();
+            for steps in scripts {
+                let accepted = timeout(PATIENCE, listener.accept()).await;
+                let (stream, _) = accepted
+                    .map_err(|_| ScriptError::Missing { line: 0, expected: "a client".to_owned() })?
+                    .map_err(|e| socket_error(0, &e))?;
+                plays.push(tasks::spawn("script", play_to(stream, steps)));
+            }
+            let mut recordings = Vec::new();
+            for play in plays {
+                recordings.push(play.await.unwrap_or_else(|e| Err(socket_error(0, &e)))?);
+            }
+            Ok(recordings)
         });
         Ok(Self { url: format!("ws://{address}/v1/realtime"), play })
     }
@@ -125,10 +133,25 @@ impl ScriptedModel {
     }
 
     /// Waits until the script is played and the client has left, or until they disagree. To be
-    /// called once.
+    /// called once. Of several scripts, it gives what the last one has received.
     pub async fn finish(&mut self) -> Result<Recording, ScriptError> {
+        Ok(self.finish_each().await?.pop().unwrap_or_default())
+    }
+
+    /// As `finish`, with what each script has received.
+    pub async fn finish_each(&mut self) -> Result<Vec<Recording>, ScriptError> {
         (&mut self.play).await.unwrap_or_else(|error| Err(socket_error(0, &error)))
     }
+}
+
+async fn play_to(stream: TcpStream, mut steps: VecDeque<Step>) -> Result<Recording, ScriptError> {
+    let mut recording = Recording::default();
+    let refusal = refusal(&mut steps)?;
+    let Some(socket) = accept(stream, refusal, &mut recording).await? else {
+        return Ok(recording);
+    };
+    let (sound, until) = (PcmDecoder::default(), clock::now());
+    Player { socket, recording, sound, line: 0, until, heard_samples: 0 }.play(steps).await
 }
 
 /// One line of a script.
@@ -157,6 +180,7 @@ impl Player {
             let value = &step.value;
             if let Some(kind) = value["expect"].as_str() {
                 self.expect(kind, &value["with"]).await?;
+                self.check_absence(&value["without"])?;
             } else if let Some(ms) = value["expect_audio_ms"].as_u64() {
                 self.expect_audio(ms).await?;
             } else if value["send"].is_object() {
@@ -195,6 +219,18 @@ impl Player {
         }
         self.recording.events.push(got);
         Ok(())
+    }
+
+    /// Whether the event that came says nothing of what it is to be silent about.
+    fn check_absence(&self, pointers: &Value) -> Result<(), ScriptError> {
+        let Some(got) = self.recording.events.last() else { return Ok(()) };
+        let pointers = pointers.as_array().into_iter().flatten().filter_map(Value::as_str);
+        match pointers.into_iter().find(|pointer| got.pointer(pointer).is_some()) {
+            Some(pointer) => {
+                Err(self.unexpected(&format!("nothing at {pointer}"), &got.to_string()))
+            }
+            None => Ok(()),
+        }
     }
 
     async fn expect_audio(&mut self, ms: u64) -> Result<(), ScriptError> {

@@ -118,6 +118,21 @@ impl Client {
         }
     }
 
+    /// Sends a little sound, and says whether it was taken.
+    pub(crate) async fn try_hear(&mut self) -> bool {
+        let audio = pcm_to_base64(&[0; 480]);
+        self.send(json!({"type": "input_audio_buffer.append", "audio": audio})).await;
+        self.send(json!({"type": "input_audio_buffer.clear"})).await;
+        let mut was_taken = true;
+        loop {
+            match self.next().await["type"].as_str() {
+                Some("error") => was_taken = false,
+                Some("input_audio_buffer.cleared") => return was_taken,
+                _ => {}
+            }
+        }
+    }
+
     /// Says a recorded question, and is silent until the turn must be over.
     pub(crate) async fn hear(&mut self, name: &str) {
         let mut samples = recording(name);

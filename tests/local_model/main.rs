@@ -8,8 +8,9 @@
 )]
 
 mod client;
+mod text;
 
-use callbridge::agent::{AgentSpec, ModelEvent, ModelSpec, ResponseOutcome};
+use callbridge::agent::{AgentSpec, Medium, ModelEvent, ModelSpec, ResponseOutcome};
 use callbridge::media::Frame24k;
 use callbridge::models::local::{LocalModel, LocalModelConfig};
 use callbridge::models::{ModelItem, ModelLink, ModelProfile, open};
@@ -275,7 +276,7 @@ async fn the_gateways_own_client_has_a_conversation() {
     let server = Server::start().await;
     let profile = ModelProfile::local(format!("ws://127.0.0.1:{}/v1/realtime", server.port));
     let model = ModelSpec { greeting: Some("Welcome.".to_owned()), ..ModelSpec::default() };
-    let mut link = open(&profile, AgentSpec { model, ..AgentSpec::default() });
+    let mut link = open(&profile, AgentSpec { model, ..AgentSpec::default() }, Medium::Voice);
     let greeting = turn(&mut link).await;
     assert_eq!((greeting.said.as_str(), greeting.heard.as_str()), ("Welcome.", ""));
 
@@ -292,7 +293,9 @@ async fn the_gateways_own_client_has_a_conversation() {
 
 #[tokio::test]
 async fn sessions_are_counted_and_end_with_the_server() {
-    let server = Server::with(LocalModelConfig { sessions_max: 1, ..config() }).await;
+    let server =
+        Server::with(LocalModelConfig { voice_sessions_max: 1, text_sessions_max: 0, ..config() })
+            .await;
     let mut first = server.client().await;
     let Err(Error::Http(refused)) = connect_async(server.url()).await else {
         panic!("a second session is refused");

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use futures_util::future::AbortHandle;
 use serde_json::{Value, json};
 
+use super::reply::dictated;
 use super::voice::RATE;
+use super::writing::Writing;
 use crate::models::wire::{
     Content, ErrorBody, Field, Item, ItemKind, Response, ResponseParams, ResponseStatus,
     StatusDetails,
@@ -35,6 +37,8 @@ pub(super) enum Stage {
     Waiting,
     /// It speaks; the voice has a deadline for each sentence.
     Speaking(Speech),
+    /// It writes; every pause in it ends.
+    Writing(Writing),
 }
 
 /// Speech in the making.
@@ -82,6 +86,11 @@ impl Answer {
         self.params.conversation.as_deref() == Some("none")
     }
 
+    /// What it is to say word for word.
+    pub(super) fn dictated(&self) -> Option<String> {
+        self.params.instructions.as_deref().and_then(dictated).map(str::to_owned)
+    }
+
     /// The id of what it has put into words.
     pub(super) fn item_id(&self) -> String {
         self.output.as_ref().and_then(|item| item.id.clone()).unwrap_or_default()
@@ -90,7 +99,7 @@ impl Answer {
     /// The speech, while there is one.
     pub(super) fn speech(&mut self) -> Option<&mut Speech> {
         match &mut self.stage {
-            Stage::Waiting => None,
+            Stage::Waiting | Stage::Writing(_) => None,
             Stage::Speaking(speech) => Some(speech),
         }
     }

@@ -2,18 +2,17 @@
 
 use futures_util::future::{AbortHandle, Abortable};
 
-use super::answer::{Answer, Ending, Piece, Speech, Stage, call, message};
-use super::conversation::{Question, question};
+use super::answer::{Answer, Ending, Piece, Speech, Stage, message};
+use super::conversation::{Question, newest_question, question};
 use super::dialogue::{Dialogue, Done};
 use super::outbox::new_id;
-use super::reply::{OPENING, Reply, dictated, sentences};
+use super::reply::{Messenger, OPENING, Reply, Tool, sentences};
 use super::settings::{is_text, tools};
 use super::voice::VoiceError;
 use super::wire::Refusal;
 use crate::models::wire::{
-    ArgumentsDelta, ArgumentsDone, Content, Item, ItemEvent, OutputItem, PartDone, PartEvent,
-    ResponseEvent, ResponseParams, ServerEvent, TextDelta, TextDone, TranscriptDone,
-    output_audio_delta,
+    Content, Item, ItemEvent, OutputItem, PartDone, PartEvent, ResponseEvent, ResponseParams,
+    ServerEvent, TextDelta, TranscriptDone, output_audio_delta,
 };
 
 /// Answers one session may have under way: one in the conversation, the rest beside it.
@@ -26,6 +25,9 @@ impl Dialogue {
             Some(modalities) => is_text(Some(modalities)),
             None => self.settings.is_text_only(),
         };
+        if !is_text {
+            self.take_seat()?;
+        }
         let answer = Answer::new(new_id("resp"), params, is_text);
         if !answer.is_beside()
             && let Some(active) = self.answers.iter().find(|answer| !answer.is_beside())
@@ -152,25 +154,68 @@ impl Dialogue {
 
     fn reply(&mut self, place: usize) -> Reply {
         let answer = &self.answers[place];
-        if let Some(text) = answer.params.instructions.as_deref().and_then(dictated) {
-            return Reply::Say(text.to_owned());
+        let tools = match &answer.params.tools {
+            Some(declared) => tools(declared),
+            None => self.settings.tools(),
+        };
+        if !answer.is_text {
+            return self.reply_aloud(place, &tools);
+        }
+        let Some(messenger) = Messenger::among(&tools) else {
+            return self.reply_in_writing(place, &tools, None);
+        };
+        let others: Vec<Tool> =
+            tools.into_iter().filter(|tool| !messenger.is(&tool.name)).collect();
+        match self.reply_in_writing(place, &others, Some(&messenger)) {
+            Reply::Say(text) => messenger.say(&text),
+            reply @ (Reply::Call { .. } | Reply::Nothing) => reply,
+        }
+    }
+
+    fn reply_aloud(&mut self, place: usize, tools: &[Tool]) -> Reply {
+        let answer = &self.answers[place];
+        if let Some(text) = answer.dictated() {
+            return Reply::Say(text);
         }
         let question = match &answer.params.input {
             Some(items) => question(&items.iter().collect::<Vec<&Item>>()),
             None => self.conversation.question(),
         };
-        let tools = match &answer.params.tools {
-            Some(declared) => tools(declared),
-            None => self.settings.tools(),
+        match question {
+            Question::Outcomes(text) => Reply::Say(text),
+            Question::Nobody => Reply::Say(OPENING.to_owned()),
+            Question::Settled => Reply::Nothing,
+            // What is answered beside the conversation leaves no trace in the mind.
+            Question::Words(words) if answer.is_beside() => {
+                self.mind.clone().answer(&words, Self::now(), tools)
+            }
+            Question::Words(words) => self.mind.answer(&words, Self::now(), tools),
+        }
+    }
+
+    /// In writing the newest is answered, and of what the messenger has sent nothing is told.
+    fn reply_in_writing(
+        &mut self,
+        place: usize,
+        tools: &[Tool],
+        messenger: Option<&Messenger>,
+    ) -> Reply {
+        let answer = &self.answers[place];
+        if let Some(text) = answer.dictated() {
+            return Reply::Say(text);
+        }
+        let question = match &answer.params.input {
+            Some(items) => newest_question(&items.iter().collect::<Vec<&Item>>(), messenger),
+            None => self.conversation.newest_question(messenger),
         };
         match question {
             Question::Outcomes(text) => Reply::Say(text),
             Question::Nobody => Reply::Say(OPENING.to_owned()),
-            // What is answered beside the conversation leaves no trace in the mind.
+            Question::Settled => Reply::Nothing,
             Question::Words(words) if answer.is_beside() => {
-                self.mind.clone().answer(&words, Self::now(), &tools)
+                self.mind.clone().read(&words, Self::now(), tools)
             }
-            Question::Words(words) => self.mind.answer(&words, Self::now(), &tools),
+            Question::Words(words) => self.mind.read(&words, Self::now(), tools),
         }
     }
 
@@ -202,57 +247,7 @@ impl Dialogue {
         self.works.0.push(Box::pin(async move { making.await.unwrap_or(Done::Stopped) }));
     }
 
-    fn write(&mut self, place: usize, text: &str) {
-        self.open_message(place, &Content::text("text", ""));
-        let answer = &mut self.answers[place];
-        let (response_id, item_id) = (answer.id.clone(), answer.item_id());
-        let part = Content::text("output_text", text);
-        answer.output = Some(message(&item_id, Some(part), "completed"));
-        for (number, sentence) in sentences(text).into_iter().enumerate() {
-            let delta = if number == 0 { sentence } else { format!(" {sentence}") };
-            self.outbox.push(&ServerEvent::TextDelta(TextDelta {
-                response_id: response_id.clone(),
-                item_id: item_id.clone(),
-                delta,
-                ..TextDelta::default()
-            }));
-        }
-        self.outbox.push(&ServerEvent::TextDone(TextDone {
-            response_id: response_id.clone(),
-            item_id: item_id.clone(),
-            text: Some(text.to_owned()),
-            ..TextDone::default()
-        }));
-        let part = Content::text("text", text);
-        self.outbox.push(&ServerEvent::PartDone(part_event(response_id, item_id, part)));
-        self.finish(place, Ending::Completed);
-    }
-
-    fn call(&mut self, place: usize, name: &str, arguments: &str) {
-        let (item_id, call_id) = (new_id("item"), new_id("call"));
-        self.open_item(place, call(&item_id, &call_id, name, "", "in_progress"));
-        let answer = &mut self.answers[place];
-        answer.output = Some(call(&item_id, &call_id, name, arguments, "completed"));
-        let response_id = answer.id.clone();
-        self.outbox.push(&ServerEvent::ArgumentsDelta(ArgumentsDelta {
-            response_id: response_id.clone(),
-            item_id: item_id.clone(),
-            output_index: 0,
-            call_id: call_id.clone(),
-            delta: arguments.to_owned(),
-        }));
-        self.outbox.push(&ServerEvent::ArgumentsDone(ArgumentsDone {
-            response_id,
-            item_id,
-            output_index: 0,
-            call_id: Some(call_id),
-            name: Some(name.to_owned()),
-            arguments: arguments.to_owned(),
-        }));
-        self.finish(place, Ending::Completed);
-    }
-
-    fn open_message(&mut self, place: usize, part: &Content) {
+    pub(super) fn open_message(&mut self, place: usize, part: &Content) {
         let item_id = new_id("item");
         self.open_item(place, message(&item_id, None, "in_progress"));
         let response_id = self.answers[place].id.clone();
@@ -260,7 +255,7 @@ impl Dialogue {
         self.outbox.push(&ServerEvent::PartAdded(event));
     }
 
-    fn open_item(&mut self, place: usize, item: Item) {
+    pub(super) fn open_item(&mut self, place: usize, item: Item) {
         let answer = &mut self.answers[place];
         answer.output = Some(item.clone());
         let (response_id, is_beside) = (answer.id.clone(), answer.is_beside());
@@ -289,14 +284,19 @@ impl Dialogue {
     }
 
     /// Ends an answer: its open item first, then itself.
-    fn finish(&mut self, place: usize, ending: Ending) {
+    pub(super) fn finish(&mut self, place: usize, ending: Ending) {
         let mut answer = self.answers.remove(place);
-        if let Stage::Speaking(speech) = &mut answer.stage {
-            if let Some((_, handle)) = speech.making.take() {
-                handle.abort();
+        match std::mem::replace(&mut answer.stage, Stage::Waiting) {
+            Stage::Speaking(speech) => {
+                if let Some((_, handle)) = speech.making {
+                    handle.abort();
+                }
+                self.close_speech(&mut answer, &speech.told, ending.item_status());
             }
-            let told = std::mem::take(&mut speech.told);
-            self.close_speech(&mut answer, &told, ending.item_status());
+            Stage::Writing(writing) => {
+                self.close_writing(&mut answer, &writing, ending.item_status());
+            }
+            Stage::Waiting => {}
         }
         if let Some(item) = &answer.output {
             self.close_item(&answer, item.clone());

@@ -1,6 +1,6 @@
 //! A session's conversation: its items in order, and what of them is yet to be answered.
 
-use super::reply::outcome;
+use super::reply::{Messenger, outcome};
 use super::voice::RATE;
 use super::wire::Refusal;
 use crate::models::wire::{Content, Item, ItemKind};
@@ -28,6 +28,8 @@ pub(super) enum Question {
     Words(String),
     /// Nobody has said anything since we spoke.
     Nobody,
+    /// Nothing is left to be said. Only in writing: who calls has to be answered.
+    Settled,
 }
 
 impl Conversation {
@@ -131,6 +133,12 @@ impl Conversation {
         question(&items)
     }
 
+    /// What there is to answer in writing.
+    pub(super) fn newest_question(&self, messenger: Option<&Messenger>) -> Question {
+        let items: Vec<&Item> = self.entries.iter().map(|entry| &entry.item).collect();
+        newest_question(&items, messenger)
+    }
+
     fn find(&self, id: &str) -> Option<usize> {
         // What is asked for is nearly always new.
         self.entries.iter().rposition(|entry| entry.id == id)
@@ -139,10 +147,7 @@ impl Conversation {
 
 /// What there is to answer in these items, oldest first.
 pub(super) fn question(items: &[&Item]) -> Question {
-    let is_ours = |item: &&&Item| {
-        item.kind == ItemKind::FunctionCall || item.role.as_deref() == Some("assistant")
-    };
-    let new = items.iter().rposition(|item| is_ours(&item)).map_or(0, |place| place + 1);
+    let new = after_ours(items);
     let outputs = items[new..].iter().filter(|item| item.kind == ItemKind::FunctionCallOutput);
     let outcomes: Vec<String> =
         outputs.map(|item| outcome(item.output.as_deref().unwrap_or_default())).collect();
@@ -158,6 +163,47 @@ pub(super) fn question(items: &[&Item]) -> Question {
     Question::Words(texts.join(" "))
 }
 
+/// The newest there is to answer in these items, oldest first. That the messenger has done its
+/// work is no news.
+pub(super) fn newest_question(items: &[&Item], messenger: Option<&Messenger>) -> Question {
+    let new = after_ours(items);
+    let is_quiet =
+        |output: &Item| messenger.is_some_and(|messenger| answers(items, output, messenger));
+    let is_output = |item: &Item| item.kind == ItemKind::FunctionCallOutput && !is_quiet(item);
+    let is_said = |item: &Item| item.role.as_deref() == Some("user") && !words_of(item).is_empty();
+    match items[new..].iter().rfind(|item| is_output(item) || is_said(item)) {
+        Some(item) if item.kind == ItemKind::Message => Question::Words(words_of(item)),
+        Some(_) => {
+            let outputs = items[new..].iter().filter(|item| is_output(item));
+            let told = outputs.map(|item| outcome(item.output.as_deref().unwrap_or_default()));
+            Question::Outcomes(told.collect::<Vec<_>>().join(" "))
+        }
+        None if items.iter().any(|item| is_ours(item)) => Question::Settled,
+        None => Question::Nobody,
+    }
+}
+
+/// The words of a message.
+pub(super) fn words_of(item: &Item) -> String {
+    texts(item).collect::<Vec<_>>().join(" ")
+}
+
+fn after_ours(items: &[&Item]) -> usize {
+    items.iter().rposition(|item| is_ours(item)).map_or(0, |place| place + 1)
+}
+
+fn is_ours(item: &Item) -> bool {
+    item.kind == ItemKind::FunctionCall || item.role.as_deref() == Some("assistant")
+}
+
+/// Whether this output is of a call of the messenger.
+fn answers(items: &[&Item], output: &Item, messenger: &Messenger) -> bool {
+    let is_asked =
+        |item: &&&Item| item.kind == ItemKind::FunctionCall && item.call_id == output.call_id;
+    let name = items.iter().rfind(is_asked).and_then(|item| item.name.as_deref());
+    name.is_some_and(|name| messenger.is(name))
+}
+
 fn texts(item: &Item) -> impl Iterator<Item = &str> {
     let parts = item.content.as_deref().unwrap_or_default().iter();
     parts.filter_map(|part: &Content| part.text.as_deref().or(part.transcript.as_deref()))
@@ -169,6 +215,7 @@ const ITEMS_MAX: usize = 2000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::local::reply::{Parameter, Tool};
 
     #[test]
     fn items_go_to_the_end_or_behind_another() {
@@ -204,6 +251,30 @@ mod tests {
         conversation.add(Item { id: Some("c".into()), ..output }, None).unwrap();
         assert!(conversation.has_call("call_1") && !conversation.has_call("call_2"));
         assert_eq!(conversation.question(), Question::Outcomes("Sunny.".into()));
+    }
+
+    #[test]
+    fn in_writing_the_newest_is_answered() {
+        let message = Parameter { name: "message".into(), ..Parameter::default() };
+        let tool = Tool { name: "say".into(), parameters: vec![message], ..Tool::default() };
+        let messenger = Messenger::among(&[tool]).unwrap();
+        let mut conversation = Conversation::default();
+        let asked = |conversation: &Conversation| conversation.newest_question(Some(&messenger));
+        assert_eq!(asked(&conversation), Question::Nobody);
+        conversation.add(user("u1", "one"), None).unwrap();
+        conversation.add(user("u2", "two"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Words("two".into()));
+        conversation.add(call("c1", "weather"), None).unwrap();
+        conversation.add(output("c1", "sunny"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Outcomes("Sunny.".into()));
+        conversation.add(user("u3", "three"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Words("three".into()));
+        conversation.add(call("c2", "say"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Settled);
+        conversation.add(output("c2", "sent"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Settled);
+        conversation.add(user("u4", "four"), None).unwrap();
+        assert_eq!(asked(&conversation), Question::Words("four".into()));
     }
 
     #[test]
@@ -247,6 +318,21 @@ mod tests {
 
     fn user(id: &str, text: &str) -> Item {
         Item { id: Some(id.to_owned()), ..Item::input_text("user", text) }
+    }
+
+    fn call(id: &str, name: &str) -> Item {
+        Item {
+            id: Some(format!("call item {id}")),
+            kind: ItemKind::FunctionCall,
+            call_id: Some(id.to_owned()),
+            name: Some(name.to_owned()),
+            ..Item::default()
+        }
+    }
+
+    fn output(call: &str, output: &str) -> Item {
+        let id = Some(format!("output item {call}"));
+        Item { id, ..Item::function_call_output(call, output) }
     }
 
     fn ours(id: &str) -> Item {

@@ -5,12 +5,13 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::answer::Answer;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, words_of};
 use super::ear::Ear;
 use super::listening::Turn;
 use super::outbox::{Outbox, new_id};
 use super::recognizer::{HearError, Recognizer};
 use super::reply::Mind;
+use super::seats::{Seat, Seats};
 use super::settings::Settings;
 use super::voice::{Voice, VoiceError};
 use super::wire::{Refusal, read};
@@ -51,6 +52,11 @@ pub(super) enum Done {
         /// Its sound at 24 kHz.
         sound: Result<Vec<i16>, VoiceError>,
     },
+    /// A pause in writing is over.
+    Paused {
+        /// The answer that is written.
+        response_id: String,
+    },
     /// The work was stopped: nobody waits for it.
     Stopped,
 }
@@ -72,6 +78,9 @@ pub(super) struct Dialogue {
     /// A turn ended while an answer was under way, and wants one of its own.
     pub(super) is_answer_due: bool,
     pub(super) has_spoken: bool,
+    seats: Seats,
+    /// Its right to hear and speak, once it does.
+    seat: Option<Seat>,
     pub(super) voice: Voice,
     pub(super) recognizer: Recognizer,
     pub(super) ear: Ear,
@@ -91,7 +100,7 @@ impl std::fmt::Debug for Works {
 
 impl Dialogue {
     /// A session that has just been opened.
-    pub(super) fn new(model: &str, voice: Voice, recognizer: Recognizer) -> Self {
+    pub(super) fn new(model: &str, voice: Voice, recognizer: Recognizer, seats: Seats) -> Self {
         let expires_at = clock::unix_ms() / 1000 + super::session::LIFETIME.as_secs();
         let settings = Settings::new(&new_id("sess"), model, voice, expires_at);
         let mut dialogue = Self {
@@ -106,6 +115,8 @@ impl Dialogue {
             unheard: 0,
             is_answer_due: false,
             has_spoken: false,
+            seats,
+            seat: None,
             voice,
             recognizer,
             pcm: PcmDecoder::default(),
@@ -146,6 +157,7 @@ impl Dialogue {
             }
             Done::Guess { item_id, words } => self.on_guess(&item_id, words),
             Done::Sentence { response_id, sound } => self.on_sentence(&response_id, sound),
+            Done::Paused { response_id } => self.on_pause(&response_id),
             Done::Stopped => {}
         }
     }
@@ -164,7 +176,10 @@ impl Dialogue {
     ) -> Result<(), Refusal> {
         match event {
             ClientEvent::SessionUpdate(_) => self.update(session),
-            ClientEvent::Append(append) => self.append(&append.audio),
+            ClientEvent::Append(append) => {
+                self.take_seat()?;
+                self.append(&append.audio)
+            }
             ClientEvent::Commit(_) => self.commit(),
             ClientEvent::Clear(_) => {
                 self.ear.clear();
@@ -190,6 +205,9 @@ impl Dialogue {
     }
 
     fn update(&mut self, session: &serde_json::Value) -> Result<(), Refusal> {
+        if !self.settings.is_text_only_with(session) {
+            self.take_seat()?;
+        }
         self.settings.update(session, self.has_spoken)?;
         if self.ear.detection() != self.settings.detection().as_ref() {
             self.ear.set_detection(self.settings.detection());
@@ -198,6 +216,16 @@ impl Dialogue {
         let session = Box::new(self.settings.session().clone());
         self.outbox.push(&ServerEvent::SessionUpdated(SessionEvent { session }));
         Ok(())
+    }
+
+    /// A session that hears or speaks is a voice session, whatever it was before.
+    pub(super) fn take_seat(&mut self) -> Result<(), Refusal> {
+        if self.seat.is_none() {
+            self.seat = self.seats.take();
+        }
+        let message = "Too many sessions hear and speak; this one may read and write.";
+        let refusal = || Refusal::new("session_limit_reached", message);
+        self.seat.as_ref().map(|_| ()).ok_or_else(refusal)
     }
 
     fn create_item(&mut self, create: ItemCreate) -> Result<(), Refusal> {
@@ -211,6 +239,7 @@ impl Dialogue {
         item.id.get_or_insert_with(|| new_id("item"));
         item.object = Some("realtime.item".to_owned());
         item.status = Some("completed".to_owned());
+        self.mind.learn(item.role.as_deref(), &words_of(&item));
         self.add_item(item, create.previous_item_id.as_deref())
     }
 

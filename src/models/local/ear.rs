@@ -30,27 +30,39 @@ pub(super) struct TooShort {
 /// The buffer and its clock, which shows all sound ever appended.
 #[derive(Debug)]
 pub(super) struct Ear {
-    downsampler: Downsampler,
-    vad: Vad,
+    /// Made when there is something to hear: most sessions hear nothing.
+    senses: Option<Box<Senses>>,
     endpoint: Option<Endpoint>,
     detection: Option<Detection>,
-    /// Samples at 24 kHz that are no frame yet.
-    partial: Vec<i16>,
     /// The sound since the last turn, at 16 kHz.
     buffer: Vec<i16>,
     clock_ms: u64,
     guessed_ms: u64,
 }
 
+/// What it takes to hear.
+#[derive(Debug)]
+struct Senses {
+    downsampler: Downsampler,
+    vad: Vad,
+    /// Samples at 24 kHz that are no frame yet.
+    partial: Vec<i16>,
+}
+
+impl Senses {
+    fn new() -> Box<Self> {
+        let partial = Vec::with_capacity(Frame24k::SAMPLES);
+        Box::new(Self { downsampler: Downsampler::new(), vad: Vad::new(), partial })
+    }
+}
+
 impl Ear {
     /// An ear that has heard nothing; without `detection`, turns are ended by hand.
     pub(super) fn new(detection: Option<Detection>) -> Self {
         Self {
-            downsampler: Downsampler::new(),
-            vad: Vad::new(),
+            senses: None,
             endpoint: detection.map(|detection| Endpoint::new(detection, 0)),
             detection,
-            partial: Vec::with_capacity(Frame24k::SAMPLES),
             buffer: Vec::new(),
             clock_ms: 0,
             guessed_ms: 0,
@@ -73,14 +85,17 @@ impl Ear {
     /// Takes samples at 24 kHz and says what they tell, in order.
     pub(super) fn push(&mut self, samples: &[i16]) -> Vec<Heard> {
         let mut heard = Vec::new();
+        let mut senses = self.senses.take().unwrap_or_else(Senses::new);
         for sample in samples {
-            self.partial.push(*sample);
-            if let Some(frame) = self.partial.first_chunk() {
-                let frame = self.downsampler.convert(&Frame24k::new(*frame));
-                self.partial.clear();
-                heard.extend(self.push_frame(&frame));
+            senses.partial.push(*sample);
+            if let Some(frame) = senses.partial.first_chunk() {
+                let frame = senses.downsampler.convert(&Frame24k::new(*frame));
+                senses.partial.clear();
+                let is_voice = self.endpoint.is_some() && senses.vad.is_voice(&frame);
+                heard.extend(self.push_frame(&frame, is_voice));
             }
         }
+        self.senses = Some(senses);
         heard
     }
 
@@ -97,7 +112,9 @@ impl Ear {
     /// Throws away what is in the buffer.
     pub(super) fn clear(&mut self) {
         self.forget_turn();
-        self.partial.clear();
+        if let Some(senses) = &mut self.senses {
+            senses.partial.clear();
+        }
         self.buffer.clear();
     }
 
@@ -111,14 +128,14 @@ impl Ear {
         Some(&self.buffer)
     }
 
-    fn push_frame(&mut self, frame: &Frame16k) -> Option<Heard> {
+    fn push_frame(&mut self, frame: &Frame16k, is_voice: bool) -> Option<Heard> {
         self.clock_ms += FRAME_MS;
         self.buffer.extend_from_slice(&frame[..]);
         let Some(endpoint) = &mut self.endpoint else {
             self.keep_last(TURN_MAX_MS);
             return None;
         };
-        let edge = endpoint.push(self.vad.is_voice(frame), self.clock_ms);
+        let edge = endpoint.push(is_voice, self.clock_ms);
         match edge {
             Some(TurnEdge::Started { at_ms }) => {
                 self.guessed_ms = self.clock_ms;
@@ -171,6 +188,13 @@ const GUESS_EVERY_MS: u64 = 700;
 mod tests {
     use super::*;
     use crate::media::Converter;
+
+    #[test]
+    fn an_ear_costs_nothing_until_there_is_something_to_hear() {
+        let mut ear = Ear::new(Some(Detection::default()));
+        ear.clear();
+        assert!(ear.senses.is_none() && ear.buffer.capacity() == 0);
+    }
 
     #[test]
     fn a_recorded_question_is_one_turn() {

@@ -227,6 +227,7 @@ fn seconds_of(sound: &[i16]) -> f64 {
 mod tests {
     use super::*;
     use crate::models::local::recognizer::Recognizer;
+    use crate::models::local::seats::Seats;
     use crate::models::local::voice::Voice;
 
     #[test]
@@ -276,7 +277,7 @@ mod tests {
 
     /// A session that transcribes, in the midst of a turn.
     fn speaking() -> Dialogue {
-        let mut dialogue = Dialogue::new("local", Voice::Rms, Recognizer::deaf());
+        let mut dialogue = Dialogue::new("local", Voice::Rms, Recognizer::deaf(), Seats::new(1));
         dialogue.on_text(
             r#"{"type":"session.update","session":{"type":"realtime",
                 "audio":{"input":{"transcription":{"model":"x"}}}}}"#,

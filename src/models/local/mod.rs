@@ -14,12 +14,14 @@ mod moonshine;
 mod outbox;
 mod recognizer;
 mod reply;
+mod seats;
 mod server;
 mod session;
 mod settings;
 mod tokens;
 mod voice;
 mod wire;
+mod writing;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,8 +32,12 @@ pub use voice::VoiceError;
 
 use crate::sys::tasks::{self, Task};
 
-/// How many sessions one server holds unless told otherwise.
-pub const SESSIONS_MAX: usize = 64;
+/// How many sessions of one server may hear or speak at once, unless told otherwise: they share
+/// one recogniser.
+pub const VOICE_SESSIONS_MAX: usize = 64;
+
+/// How many more may read and write, unless told otherwise: they cost a socket and a little memory.
+pub const TEXT_SESSIONS_MAX: usize = 4096;
 
 /// What the local model needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +46,21 @@ pub struct LocalModelConfig {
     pub dir: PathBuf,
     /// The voice it speaks with: `rms`, `slt`, `awb` or `kal16`.
     pub voice: String,
-    /// How many sessions may be open at once; over it the upgrade is refused with 503.
-    pub sessions_max: usize,
+    /// How many sessions may hear or speak at once; over it a session that wants to is refused
+    /// what it asks for, with `session_limit_reached`.
+    pub voice_sessions_max: usize,
+    /// How many more may be open; over both together the upgrade is refused with 503.
+    pub text_sessions_max: usize,
 }
 
 impl Default for LocalModelConfig {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), voice: "rms".to_owned(), sessions_max: SESSIONS_MAX }
+        Self {
+            dir: PathBuf::new(),
+            voice: "rms".to_owned(),
+            voice_sessions_max: VOICE_SESSIONS_MAX,
+            text_sessions_max: TEXT_SESSIONS_MAX,
+        }
     }
 }
 
@@ -86,17 +100,20 @@ impl LoadError {
 pub struct LocalModel {
     moonshine: moonshine::Moonshine,
     voice: voice::Voice,
+    seats: seats::Seats,
     sessions_max: usize,
 }
 
 impl LocalModel {
     /// Loads the speech model and looks for the voice. Blocks for about half a second.
     pub fn load(config: LocalModelConfig) -> Result<Self, LoadError> {
-        let LocalModelConfig { dir, voice, sessions_max } = config;
+        let LocalModelConfig { dir, voice, voice_sessions_max, text_sessions_max } = config;
         let voice = voice::Voice::named(&voice).ok_or(VoiceError::UnknownVoice(voice))?;
         voice::Voice::check()?;
         let moonshine = moonshine::Moonshine::load(&dir)?;
-        Ok(Self { moonshine, voice, sessions_max })
+        let seats = seats::Seats::new(voice_sessions_max);
+        let sessions_max = voice_sessions_max.saturating_add(text_sessions_max);
+        Ok(Self { moonshine, voice, seats, sessions_max })
     }
 
     /// Serves sessions at `/v1/realtime?model=…` until the task is dropped; they end with it.

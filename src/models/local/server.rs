@@ -16,6 +16,7 @@ use super::LocalModel;
 use super::dialogue::Dialogue;
 use super::outbox::Outbox;
 use super::recognizer::Recognizer;
+use super::seats::Seats;
 use super::session;
 use super::voice::Voice;
 use super::wire::Refusal;
@@ -25,6 +26,8 @@ use crate::sys::tasks::{self, Task};
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// One event may be as large as the protocol's largest append: 15 MiB.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// What one read may take: most sessions are text, and a frame of sound fits as well.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// When the system cannot give us a connection, the next attempt waits for so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,7 @@ pub(super) async fn run(model: LocalModel, listener: TcpListener) {
                         has_room,
                         voice: model.voice,
                         recognizer: recognizer.clone(),
+                        seats: model.seats.clone(),
                     };
                     sessions.push(tasks::spawn("local session", host.receive(stream)));
                 }
@@ -63,6 +67,7 @@ struct Host {
     has_room: bool,
     voice: Voice,
     recognizer: Recognizer,
+    seats: Seats,
 }
 
 /// What a request for a session says.
@@ -80,6 +85,7 @@ impl Host {
         }
         let mut wish = Wish::default();
         let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX));
         #[expect(clippy::result_large_err, reason = "the callback's type is the crate's")]
@@ -94,7 +100,7 @@ impl Host {
         match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
             Ok(Ok(socket)) if wish.is_beta => refuse_beta(socket).await,
             Ok(Ok(socket)) => {
-                let dialogue = Dialogue::new(&wish.model, self.voice, self.recognizer);
+                let dialogue = Dialogue::new(&wish.model, self.voice, self.recognizer, self.seats);
                 let ended = session::run(socket, dialogue).await;
                 tracing::debug!(%ended, "a session of the local model ended");
             }

@@ -110,6 +110,14 @@ impl Settings {
         is_text(self.session.output_modalities.as_deref())
     }
 
+    /// Whether they would be, with this update.
+    pub(super) fn is_text_only_with(&self, update: &Value) -> bool {
+        match update.get("output_modalities") {
+            Some(modalities) => *modalities == json!(["text"]),
+            None => self.is_text_only(),
+        }
+    }
+
     /// The voice, if it is one of ours; names of other servers' voices mean the server's own.
     pub(super) fn voice(&self, own: Voice) -> Voice {
         let output = self.session.audio.as_ref().and_then(|audio| audio.output.as_ref());

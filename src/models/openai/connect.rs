@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use crate::agent::ModelFailure;
+use crate::agent::{Medium, ModelFailure};
 use crate::models::ModelProfile;
 use crate::sys::tls;
 
@@ -17,11 +17,18 @@ use crate::sys::tls;
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Connects, within the profile's deadline. The failure names the place and never the key.
-pub(super) async fn connect(profile: &ModelProfile) -> Result<Socket, ModelFailure> {
+pub(super) async fn connect(
+    profile: &ModelProfile,
+    medium: Medium,
+) -> Result<Socket, ModelFailure> {
     tls::choose_cryptography();
     let request = request(profile)?;
     let place = place(request.uri());
-    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let read_at_once = match medium {
+        Medium::Voice => SPEECH_BUFFER_BYTES,
+        Medium::Text => TEXT_BUFFER_BYTES,
+    };
+    let config = WebSocketConfig::default().read_buffer_size(read_at_once);
     let connecting = connect_async_with_config(request, Some(config), true);
     let limit = profile.deadlines.connect;
     let reason = match tokio::time::timeout(limit, connecting).await {
@@ -83,7 +90,10 @@ fn place(uri: &Uri) -> String {
 }
 
 /// What one read may take: a delta of a second of speech is 64 kB.
-const READ_BUFFER_BYTES: usize = 64 * 1024;
+const SPEECH_BUFFER_BYTES: usize = 64 * 1024;
+
+/// A delta of words is far smaller, and there are many more sessions.
+const TEXT_BUFFER_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {

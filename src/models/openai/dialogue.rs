@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use super::answers::{Answers, Standing};
 use super::ear::Ear;
 use super::errors::{self, CUT_PREFIX, Severity};
-use super::recent::Recent;
-use super::sequencer::{Sequencer, Step};
+use super::sequencer::{Overdue, Sequencer, Step};
 use super::tools::Tools;
 use super::voice::{Cut, Voice};
-use crate::agent::{ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role};
+use crate::agent::{Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role};
 use crate::ids::ResponseId;
 use crate::models::ModelItem;
 use crate::models::wire::{
@@ -20,14 +20,16 @@ use crate::models::wire::{
 use crate::privacy::Pii;
 
 /// The machine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dialogue {
+    medium: Medium,
+    /// Whether the model is shown images.
+    sees: bool,
     sequencer: Sequencer,
     ear: Ear,
     voice: Voice,
     tools: Tools,
-    /// Answers beside the conversation: they are not spoken.
-    beside: Recent<String, BESIDE_KEPT>,
+    answers: Answers,
     /// Whether the server tells which conversation an answer belongs to.
     names_conversations: bool,
     items: VecDeque<ModelItem>,
@@ -46,11 +48,40 @@ pub(super) struct Request {
 }
 
 impl Dialogue {
+    /// A conversation in which nothing was said; `sees` is whether the model is shown images.
+    pub(super) fn new(medium: Medium, sees: bool) -> Self {
+        Self {
+            medium,
+            sees,
+            sequencer: Sequencer::default(),
+            ear: Ear::default(),
+            voice: Voice::default(),
+            tools: Tools::default(),
+            answers: Answers::default(),
+            names_conversations: false,
+            items: VecDeque::new(),
+            requests: VecDeque::new(),
+            requests_made: 0,
+            failure: None,
+        }
+    }
+
     /// Does what the agent wants, except for `Open` and `Close`, which are the session's.
     pub(super) fn handle_action(&mut self, action: ModelAction, now: Instant) {
         match action {
             ModelAction::AddText { role, text } => {
-                self.create_item(Item::input_text(role_name(role), text.expose()));
+                let text = text.expose();
+                self.create_item(match role {
+                    Role::System => Item::input_text("system", text),
+                    Role::User => Item::input_text("user", text),
+                    Role::Assistant => Item::output_text(text),
+                });
+            }
+            ModelAction::AddImage { url } if self.sees => {
+                self.create_item(Item::input_image(url.expose()));
+            }
+            ModelAction::AddImage { .. } => {
+                tracing::debug!("an image was dropped: this model sees none");
             }
             ModelAction::ToolOutput { id, output } => {
                 self.create_item(Item::function_call_output(id.as_str(), output.expose()));
@@ -68,7 +99,7 @@ impl Dialogue {
                     self.cut(utterance.as_str(), cut);
                 }
             }
-            ModelAction::Open(_) | ModelAction::Close => {}
+            ModelAction::Open { .. } | ModelAction::Close => {}
         }
     }
 
@@ -76,10 +107,14 @@ impl Dialogue {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is told apart in a second step")]
     pub(super) fn handle_event(&mut self, event: ServerEvent<'_>, now: Instant) {
         if let Some(response_id) = response_of(&event) {
-            if self.beside.any(|id| id == response_id) {
+            let standing = self.answers.standing(self.asking(response_id).as_str());
+            if standing == Standing::Beside {
                 return;
             }
             self.sequencer.on_progress(now);
+            if standing != Standing::Wanted && !matches!(event, ServerEvent::ResponseDone(_)) {
+                return;
+            }
         }
         match event {
             ServerEvent::Error(event) => self.on_error(&event.error, now),
@@ -107,16 +142,10 @@ impl Dialogue {
 
     /// Frees what has waited too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let Some(overdue) = self.sequencer.handle_timeout(now) else { return };
-        self.complain("response_timeout", overdue.reason);
-        if let Some(response) = overdue.response {
-            self.voice.silence(response.as_str());
-            self.voice.on_response_done(response.as_str());
-            self.collect_voice();
-            let outcome = ResponseOutcome::Failed("response_timeout".to_owned());
-            self.tell(ModelEvent::ResponseDone { response, outcome });
+        if let Some(overdue) = self.sequencer.handle_timeout(now) {
+            self.complain("response_timeout", overdue.reason);
+            self.give_up(overdue);
         }
-        self.take(overdue.next);
     }
 
     /// When there is something to be freed, and what was waited for.
@@ -157,11 +186,16 @@ impl Dialogue {
                 Some(self.ear.on_failed(&event))
             }
             ServerEvent::OutputItemAdded(event) => {
-                self.tools.on_item(&event.item);
+                self.tools.on_item(&event.item, self.asking(&event.response_id));
                 None
             }
-            ServerEvent::OutputItemDone(event) => self.tools.on_item_done(&event.item),
-            ServerEvent::ArgumentsDone(event) => self.tools.on_arguments(&event),
+            ServerEvent::OutputItemDone(event) => {
+                self.tools.on_item_done(&event.item, self.asking(&event.response_id))
+            }
+            ServerEvent::ArgumentsDone(event) => {
+                self.tools.on_arguments(&event, self.asking(&event.response_id));
+                None
+            }
             other => {
                 tracing::trace!(kind = other.type_name(), "a model event without consequence");
                 None
@@ -172,8 +206,7 @@ impl Dialogue {
 
     fn on_response_created(&mut self, response: &Response, now: Instant) {
         if self.is_beside(response) {
-            self.beside.push(response.id.clone());
-            return;
+            return self.answers.set(&response.id, Standing::Beside);
         }
         let id = ResponseId::new(response.id.as_str());
         let step = self.sequencer.on_created(&id, tag(response), now);
@@ -183,26 +216,52 @@ impl Dialogue {
 
     fn on_response_done(&mut self, response: &Response, now: Instant) {
         let id = ResponseId::new(response.id.as_str());
-        for call in response.output.iter().filter_map(|item| self.tools.on_item_done(item)) {
-            self.items.push_back(ModelItem::Event(call));
-        }
-        let outcome = outcome(response);
-        let only_text = self.voice.on_response_done(&response.id);
-        self.collect_voice();
-        if only_text && outcome == ResponseOutcome::Completed {
-            self.complain("text_only_response", "the model has answered in words without sound");
-        }
-        if outcome != ResponseOutcome::Completed {
-            self.voice.silence(&response.id);
-        }
+        let mut outcome = outcome(response);
         if let ResponseOutcome::Failed(code) = &outcome
             && errors::is_fatal(code)
         {
             self.failure = Some(ModelFailure::Lost(code.clone()));
         }
-        self.tell(ModelEvent::ResponseDone { response: id.clone(), outcome });
+        let standing = self.answers.standing(&response.id);
+        if standing == Standing::Unwanted || self.sequencer.is_revoked(tag(response)) {
+            // That it was complete before it heard of our wish makes it no more wanted.
+            outcome = ResponseOutcome::Cancelled;
+        } else if standing == Standing::Wanted {
+            let is_complete = outcome == ResponseOutcome::Completed;
+            let calls = self.tools.on_response_done(&id, &response.output, is_complete);
+            self.items.extend(calls.into_iter().map(ModelItem::Event));
+        }
+        if standing != Standing::Over {
+            self.end(&id, outcome);
+        }
         let step = self.sequencer.on_done(&id, tag(response), now);
         self.take(step);
+    }
+
+    /// Tells the end of an answer, and of what it was saying.
+    fn end(&mut self, response: &ResponseId, outcome: ResponseOutcome) {
+        let only_text = self.voice.on_response_done(response.as_str());
+        self.collect_voice();
+        let is_odd = only_text && self.medium == Medium::Voice;
+        if is_odd && outcome == ResponseOutcome::Completed {
+            self.complain("text_only_response", "the model has answered in words without sound");
+        }
+        self.answers.set(response.as_str(), Standing::Over);
+        self.tell(ModelEvent::ResponseDone { response: response.clone(), outcome });
+    }
+
+    /// Ends an answer whose end the server does not tell, and goes on.
+    fn give_up(&mut self, overdue: Overdue) {
+        if let Some(response) = overdue.response {
+            self.end(
+                &response,
+                match overdue.is_cancelled {
+                    true => ResponseOutcome::Cancelled,
+                    false => ResponseOutcome::Failed("response_timeout".to_owned()),
+                },
+            );
+        }
+        self.take(overdue.next);
     }
 
     fn on_error(&mut self, error: &ErrorBody, now: Instant) {
@@ -211,8 +270,9 @@ impl Dialogue {
             Severity::Benign => {}
             Severity::Answering => self.sequencer.on_refused(now),
             Severity::NothingToCancel => {
-                let step = self.sequencer.on_cancel_refused(now);
-                self.take(step);
+                if let Some(overdue) = self.sequencer.on_cancel_refused(now) {
+                    self.give_up(overdue);
+                }
             }
             Severity::Fatal => {
                 let reason = format!("{}: {}", error.code(), error.message);
@@ -231,6 +291,12 @@ impl Dialogue {
             && tag(response).is_none()
     }
 
+    /// The answer an event belongs to; servers that do not say mean the one that runs.
+    fn asking(&self, response_id: &str) -> ResponseId {
+        let running = self.sequencer.running().filter(|_| response_id.is_empty());
+        running.cloned().unwrap_or_else(|| ResponseId::new(response_id))
+    }
+
     fn take(&mut self, step: Option<Step>) {
         match step {
             Some(Step::Create { tag, instructions }) => {
@@ -244,7 +310,7 @@ impl Dialogue {
                 self.request("create", ClientEvent::ResponseCreate(create));
             }
             Some(Step::Cancel { response }) => {
-                self.voice.silence(response.as_str());
+                self.answers.set(response.as_str(), Standing::Unwanted);
                 let cancel = ResponseCancel { response_id: Some(response.as_str().to_owned()) };
                 self.request("cancel", ClientEvent::ResponseCancel(cancel));
             }
@@ -334,18 +400,8 @@ fn tag(response: &Response) -> Option<u64> {
     response.metadata.as_ref()?.get(TAG)?.parse().ok()
 }
 
-const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::System => "system",
-        Role::User => "user",
-    }
-}
-
 /// The key in a response's metadata under which we find our own requests again.
 const TAG: &str = "callbridge";
-
-/// Answers beside the conversation that may run at once.
-const BESIDE_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests;

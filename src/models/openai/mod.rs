@@ -1,5 +1,6 @@
 //! The `OpenAI` Realtime API (GA) over a WebSocket, and every server that speaks the same.
 
+mod answers;
 mod connect;
 mod dialogue;
 mod ear;
@@ -15,16 +16,22 @@ mod voice;
 use tokio::sync::mpsc;
 
 use self::session::Ports;
-use super::{ACTIONS_CAPACITY, AUDIO_CAPACITY, ITEMS_CAPACITY, ModelLink, ModelProfile};
-use crate::agent::AgentSpec;
+use super::{
+    ACTIONS_CAPACITY, AUDIO_CAPACITY, AudioQueue, ITEMS_CAPACITY, ModelLink, ModelProfile,
+};
+use crate::agent::{AgentSpec, Medium};
 use crate::sys::tasks;
 
 /// Begins to open a session, and returns at once.
-pub(super) fn open(profile: &ModelProfile, spec: AgentSpec) -> ModelLink {
-    let (audio, audio_port) = mpsc::channel(AUDIO_CAPACITY);
+pub(super) fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> ModelLink {
+    let (audio, audio_port) = match medium {
+        Medium::Voice => Some(mpsc::channel(AUDIO_CAPACITY)).unzip(),
+        Medium::Text => (None, None),
+    };
+    let audio = AudioQueue(audio);
     let (actions, actions_port) = mpsc::channel(ACTIONS_CAPACITY);
     let (items_port, items) = mpsc::channel(ITEMS_CAPACITY);
     let ports = Ports { audio: audio_port, actions: actions_port, items: items_port };
-    let task = tasks::spawn("model session", session::run(profile.clone(), spec, ports));
+    let task = tasks::spawn("model session", session::run(profile.clone(), spec, medium, ports));
     ModelLink { audio, actions, items, task }
 }

@@ -42,11 +42,6 @@ impl<T, const N: usize> Recent<T, N> {
     pub(super) fn filter(&mut self, fits: impl Fn(&T) -> bool) -> impl Iterator<Item = &mut T> {
         self.0.iter_mut().filter(move |value| fits(value))
     }
-
-    /// Whether one fits.
-    pub(super) fn any(&self, fits: impl Fn(&T) -> bool) -> bool {
-        self.0.iter().any(fits)
-    }
 }
 
 #[cfg(test)]
@@ -59,7 +54,7 @@ mod tests {
         for value in 1..=3 {
             recent.push(value);
         }
-        assert!(!recent.any(|value| *value == 1));
+        assert_eq!(recent.find(|value| *value == 1), None);
         assert_eq!(recent.filter(|_| true).map(|value| *value).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(recent.find(|value| *value > 1), Some(&mut 3));
     }

@@ -33,6 +33,8 @@ pub(super) enum Step {
 pub(super) struct Overdue {
     /// The answer, if it had a name.
     pub(super) response: Option<ResponseId>,
+    /// Whether it had been told to break off.
+    pub(super) is_cancelled: bool,
     /// What was waited for.
     pub(super) reason: &'static str,
     /// What had to wait for it.
@@ -46,6 +48,9 @@ pub(super) struct Sequencer {
     /// Asked for while the server was busy.
     waiting: Option<Request>,
     tags: u64,
+    /// The last tag of a request made before we broke off: its answer, and all before, are not
+    /// wanted, however late they come.
+    revoked: u64,
     /// Whether the server repeats our metadata, so that a missing tag means a foreign answer.
     tags_come_back: bool,
 }
@@ -90,6 +95,7 @@ impl Sequencer {
     /// An answer that has no name yet is broken off as soon as it has one.
     pub(super) fn cancel(&mut self, now: Instant) -> Option<Step> {
         self.waiting = None;
+        self.revoked = self.tags;
         match std::mem::take(&mut self.state) {
             State::Requested { tag, until, .. } => {
                 self.state = State::Revoked { tag, until };
@@ -115,6 +121,11 @@ impl Sequencer {
     ) -> Option<Step> {
         self.tags_come_back |= tag.is_some();
         match std::mem::take(&mut self.state) {
+            State::Requested { request, .. } if self.is_revoked(tag) => {
+                self.wait_again(request);
+                Some(self.break_off(response.clone(), now))
+            }
+            _ if self.is_revoked(tag) => Some(self.break_off(response.clone(), now)),
             State::Requested { tag: ours, request, .. } if !self.answers(ours, tag) => {
                 // The server was quicker by itself. It will refuse our request; ask again later.
                 self.wait_again(request);
@@ -136,6 +147,22 @@ impl Sequencer {
                 self.activate(response, None, now);
                 None
             }
+        }
+    }
+
+    /// Whether an answer with this tag was revoked before it had a name.
+    pub(super) fn is_revoked(&self, tag: Option<u64>) -> bool {
+        tag.is_some_and(|tag| tag <= self.revoked)
+    }
+
+    /// The answer that runs, or is being broken off.
+    pub(super) fn running(&self) -> Option<&ResponseId> {
+        match &self.state {
+            State::Active { response, .. } | State::Cancelling { response, .. } => Some(response),
+            State::Free
+            | State::Requested { .. }
+            | State::Revoked { .. }
+            | State::Blocked { .. } => None,
         }
     }
 
@@ -191,12 +218,13 @@ impl Sequencer {
         }
     }
 
-    /// The server had nothing to break off: `response_cancel_not_active`.
-    pub(super) fn on_cancel_refused(&mut self, now: Instant) -> Option<Step> {
-        if matches!(self.state, State::Cancelling { .. }) {
-            self.state = State::Free;
+    /// The server had nothing to break off: `response_cancel_not_active`. What it was to break
+    /// off is over, and its end may never be told.
+    pub(super) fn on_cancel_refused(&mut self, now: Instant) -> Option<Overdue> {
+        if !matches!(self.state, State::Cancelling { .. }) {
+            return None;
         }
-        self.next_if_free(now)
+        Some(self.free("response.done after a refused cancel", now))
     }
 
     /// When this machine will have waited long enough, and for what.
@@ -218,14 +246,15 @@ impl Sequencer {
         if now < until {
             return None;
         }
-        let response = match std::mem::take(&mut self.state) {
-            State::Active { response, .. } | State::Cancelling { response, .. } => Some(response),
-            State::Free
-            | State::Requested { .. }
-            | State::Revoked { .. }
-            | State::Blocked { .. } => None,
-        };
-        Some(Overdue { response, reason, next: self.next_if_free(now) })
+        Some(self.free(reason, now))
+    }
+
+    /// Waits no longer, and goes on with what had to wait.
+    fn free(&mut self, reason: &'static str, now: Instant) -> Overdue {
+        let response = self.running().cloned();
+        let is_cancelled = matches!(self.state, State::Cancelling { .. });
+        self.state = State::Free;
+        Overdue { response, is_cancelled, reason, next: self.next_if_free(now) }
     }
 
     /// Whether an answer with this tag is the one we asked for.
@@ -336,6 +365,62 @@ mod tests {
     }
 
     #[test]
+    fn a_request_right_after_a_cancel_waits_for_the_cancelled_answers_end() {
+        let (mut sequencer, now) = active("r1");
+        sequencer.cancel(now);
+        assert_eq!(sequencer.request(None, now), None);
+        assert_eq!(sequencer.request(Some(Pii::new("Be brief.".into())), now), None);
+        let instructions = Some(Pii::new("Be brief.".to_owned()));
+        let next = Some(Step::Create { tag: 2, instructions });
+        assert_eq!(sequencer.on_done(&id("r1"), Some(1), now), next);
+    }
+
+    #[test]
+    fn a_request_after_a_cancel_before_created_waits_for_the_revoked_answers_end() {
+        let (mut sequencer, now) = free();
+        sequencer.request(None, now);
+        sequencer.cancel(now);
+        assert_eq!(sequencer.request(None, now), None);
+        assert_eq!(sequencer.on_created(&id("r1"), Some(1), now), cancel("r1"));
+        assert_eq!(sequencer.on_done(&id("r1"), Some(1), now), create(2));
+        assert_eq!(sequencer.on_created(&id("r2"), Some(2), now), None);
+    }
+
+    #[test]
+    fn a_request_after_a_cancel_outlives_a_server_that_never_ends_the_answer() {
+        let (mut sequencer, now) = active("r1");
+        sequencer.cancel(now);
+        sequencer.request(None, now);
+        let (until, _) = sequencer.poll_timeout().unwrap();
+        let overdue = sequencer.handle_timeout(until).unwrap();
+        assert!(overdue.is_cancelled);
+        assert_eq!((overdue.response, overdue.next), (Some(id("r1")), create(2)));
+    }
+
+    #[test]
+    fn a_request_after_a_cancel_survives_the_refusal_of_the_revoked_one() {
+        let (mut sequencer, now) = free();
+        sequencer.request(None, now);
+        sequencer.cancel(now);
+        sequencer.request(None, now);
+        sequencer.on_refused(now);
+        assert_eq!(sequencer.on_done(&id("unknown"), None, now), create(2));
+    }
+
+    #[test]
+    fn a_revoked_answer_that_comes_after_its_deadline_is_broken_off_all_the_same() {
+        let (mut sequencer, now) = free();
+        sequencer.request(None, now);
+        sequencer.cancel(now);
+        sequencer.request(None, now);
+        let (until, _) = sequencer.poll_timeout().unwrap();
+        assert_eq!(sequencer.handle_timeout(until).unwrap().next, create(2));
+        assert!(sequencer.is_revoked(Some(1)) && !sequencer.is_revoked(Some(2)));
+        assert_eq!(sequencer.on_created(&id("r1"), Some(1), now), cancel("r1"));
+        assert_eq!(sequencer.on_done(&id("r1"), Some(1), now), create(3));
+    }
+
+    #[test]
     fn a_cancel_when_nothing_runs_is_not_sent() {
         let (mut sequencer, now) = free();
         assert_eq!(sequencer.cancel(now), None);
@@ -391,7 +476,10 @@ mod tests {
         let (mut sequencer, now) = active("r1");
         sequencer.cancel(now);
         sequencer.request(None, now);
-        assert_eq!(sequencer.on_cancel_refused(now), create(2));
+        let freed = sequencer.on_cancel_refused(now).unwrap();
+        assert_eq!((freed.response, freed.is_cancelled), (Some(id("r1")), true));
+        assert_eq!(freed.next, create(2));
+        assert_eq!(sequencer.on_cancel_refused(now), None);
     }
 
     #[test]

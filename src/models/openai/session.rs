@@ -14,7 +14,7 @@ use super::dialogue::{Dialogue, say};
 use super::errors;
 use super::heartbeat::{Beat, Heartbeat};
 use super::setup::session_update;
-use crate::agent::{AgentSpec, ModelAction, ModelEvent, ModelFailure};
+use crate::agent::{AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure};
 use crate::media::Frame24k;
 use crate::models::wire::{ClientEvent, ServerEvent, append_frame};
 use crate::models::{ACTIONS_CAPACITY, ModelItem, ModelProfile};
@@ -23,21 +23,26 @@ use crate::sys::clock;
 /// The session's ends of the link.
 #[derive(Debug)]
 pub(super) struct Ports {
-    pub(super) audio: mpsc::Receiver<Frame24k>,
+    /// None in text.
+    pub(super) audio: Option<mpsc::Receiver<Frame24k>>,
     pub(super) actions: mpsc::Receiver<ModelAction>,
     pub(super) items: mpsc::Sender<ModelItem>,
 }
 
 /// Runs a session from connecting to its end; the last item says why, if nobody asked for it.
-pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, mut ports: Ports) {
+pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, medium: Medium, mut ports: Ports) {
     let mut held = VecDeque::new();
     let started = tokio::select! {
-        started = start(&profile, &spec) => started,
+        started = start(&profile, &spec, medium) => started,
         () = hold_until_closed(&mut ports.actions, &mut held) => return,
     };
     let items = ports.items.clone();
     let failure = match started {
-        Ok(socket) => Session::new(&profile, socket, ports).run(&spec, held).await.err(),
+        Ok(socket) => {
+            let greeting = spec.model.greeting.filter(|_| medium == Medium::Voice);
+            let session = Session::new(&profile, medium, socket, ports);
+            session.run(greeting, held).await.err()
+        }
         Err(failure) => Some(failure),
     };
     if let Some(failure) = failure {
@@ -49,9 +54,14 @@ pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, mut ports: Ports
 
 /// Connects and configures. `session.created` is not waited for: some servers never send it
 /// unasked, and the update may follow the connection at once.
-async fn start(profile: &ModelProfile, spec: &AgentSpec) -> Result<Socket, ModelFailure> {
-    let update = session_update(profile, spec).map_err(|error| unavailable(error.to_string()))?;
-    let mut socket = connect(profile).await?;
+async fn start(
+    profile: &ModelProfile,
+    spec: &AgentSpec,
+    medium: Medium,
+) -> Result<Socket, ModelFailure> {
+    let update =
+        session_update(profile, spec, medium).map_err(|error| unavailable(error.to_string()))?;
+    let mut socket = connect(profile, medium).await?;
     let update = ClientEvent::SessionUpdate(update).encode(Some(UPDATE_ID));
     send(&mut socket, Message::text(update))
         .await
@@ -112,6 +122,7 @@ struct Session {
     ports: Ports,
     dialogue: Dialogue,
     heartbeat: Heartbeat,
+    /// For frames on their way out.
     buffer: BytesMut,
 }
 
@@ -130,21 +141,25 @@ enum Input {
 }
 
 impl Session {
-    fn new(profile: &ModelProfile, socket: Socket, ports: Ports) -> Self {
+    fn new(profile: &ModelProfile, medium: Medium, socket: Socket, ports: Ports) -> Self {
         let deadlines = &profile.deadlines;
         let heartbeat = Heartbeat::new(deadlines.ping_every, deadlines.ping_limit, clock::now());
-        let buffer = BytesMut::with_capacity(APPEND_BUFFER_BYTES);
-        Self { socket, ports, dialogue: Dialogue::default(), heartbeat, buffer }
+        let buffer = match medium {
+            Medium::Voice => BytesMut::with_capacity(APPEND_BUFFER_BYTES),
+            Medium::Text => BytesMut::new(),
+        };
+        let dialogue = Dialogue::new(medium, profile.images);
+        Self { socket, ports, dialogue, heartbeat, buffer }
     }
 
     /// Greets, does what had to wait, and converses until somebody ends it.
     async fn run(
         mut self,
-        spec: &AgentSpec,
+        greeting: Option<String>,
         held: VecDeque<ModelAction>,
     ) -> Result<(), ModelFailure> {
         self.deliver(ModelItem::Event(ModelEvent::Ready)).await;
-        let greeting = spec.model.greeting.as_deref().map(say);
+        let greeting = greeting.as_deref().map(say);
         let greet = greeting.map(|text| ModelAction::Respond { instructions: Some(text) });
         for action in greet.into_iter().chain(held) {
             self.dialogue.handle_action(action, clock::now());
@@ -202,7 +217,7 @@ impl Session {
                 let text = received(message).map_err(ModelFailure::Lost)?;
                 Ok(text.map_or(Input::Nothing, Input::Text))
             }
-            Some(frame) = self.ports.audio.recv() => Ok(Input::Frame(frame)),
+            Some(frame) = next_frame(&mut self.ports.audio) => Ok(Input::Frame(frame)),
             () = sleep_until(deadline.into()) => Ok(Input::Deadline),
         }
     }
@@ -261,6 +276,14 @@ impl Session {
         if timeout(CLOSE_LIMIT, self.socket.close(None)).await.is_err() {
             tracing::debug!("a model's socket did not take a close frame");
         }
+    }
+}
+
+/// The next frame that the model is to hear; in text none ever comes.
+async fn next_frame(audio: &mut Option<mpsc::Receiver<Frame24k>>) -> Option<Frame24k> {
+    match audio {
+        Some(audio) => audio.recv().await,
+        None => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings a session begins with, from the agent's spec and the profile.
 
-use crate::agent::{AgentSpec, ToolSpec};
+use crate::agent::{AgentSpec, Medium, ToolSpec};
 use crate::models::ModelProfile;
 use crate::models::wire::{
     AudioFormat, AudioInput, AudioOutput, Field, JsonError, Session, SessionAudio, SessionUpdate,
@@ -28,24 +28,38 @@ pub(super) enum SetupError {
 pub(super) fn session_update(
     profile: &ModelProfile,
     spec: &AgentSpec,
+    medium: Medium,
 ) -> Result<SessionUpdate, SetupError> {
-    let voice = spec.model.voice.as_ref().or(profile.voice.as_ref());
+    let (modality, audio) = match medium {
+        Medium::Voice => ("audio", audio(profile, spec)?),
+        Medium::Text => ("text", no_audio()),
+    };
     let session = Session {
         kind: Some("realtime".to_owned()),
         instructions: Some(spec.instructions.clone()),
-        output_modalities: Some(vec!["audio".to_owned()]),
-        audio: Some(SessionAudio {
-            input: Some(audio_input(profile, spec)?),
-            output: Some(AudioOutput {
-                format: Some(AudioFormat::pcm_24k()),
-                voice: voice.cloned().map(Voice::Name),
-                speed: None,
-            }),
-        }),
+        output_modalities: Some(vec![modality.to_owned()]),
+        audio: Some(audio),
         tools: Some(spec.tools.iter().map(tool).collect::<Result<_, _>>()?),
         ..Session::default()
     };
     Ok(SessionUpdate { session: Box::new(session) })
+}
+
+fn audio(profile: &ModelProfile, spec: &AgentSpec) -> Result<SessionAudio, SetupError> {
+    let voice = spec.model.voice.as_ref().or(profile.voice.as_ref());
+    let output = AudioOutput {
+        format: Some(AudioFormat::pcm_24k()),
+        voice: voice.cloned().map(Voice::Name),
+        speed: None,
+    };
+    Ok(SessionAudio { input: Some(audio_input(profile, spec)?), output: Some(output) })
+}
+
+/// No sound is sent and none is wanted, so there are no turns to detect: a server would do so
+/// unless it is told. Transcription is off unless it is asked for.
+fn no_audio() -> SessionAudio {
+    let input = AudioInput { turn_detection: Field::Null, ..AudioInput::default() };
+    SessionAudio { input: Some(input), output: None }
 }
 
 fn audio_input(profile: &ModelProfile, spec: &AgentSpec) -> Result<AudioInput, SetupError> {
@@ -120,6 +134,30 @@ mod tests {
     }
 
     #[test]
+    fn in_text_there_is_no_voice_no_ear_and_no_turn() {
+        let mut spec = AgentSpec { instructions: "Be kind.".into(), ..AgentSpec::default() };
+        spec.tools = vec![weather(r#"{"type":"object"}"#)];
+        spec.model.voice = Some("cedar".into());
+        spec.model.turn_detection_json = Some("[".into());
+        let profile = ModelProfile { transcription: Some("gpt-transcribe".into()), ..profile() };
+        let update = session_update(&profile, &spec, Medium::Text).unwrap();
+        let update = ClientEvent::SessionUpdate(update).encode(None);
+        let expected = json!({"type": "session.update", "session": {
+            "type": "realtime",
+            "instructions": "Be kind.",
+            "output_modalities": ["text"],
+            "audio": {"input": {"turn_detection": null}},
+            "tools": [{
+                "type": "function",
+                "name": "weather",
+                "description": "Tells the weather.",
+                "parameters": {"type": "object"},
+            }],
+        }});
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&update).unwrap(), expected);
+    }
+
+    #[test]
     fn the_agents_own_choices_come_before_the_profiles() {
         let mut spec = AgentSpec::default();
         spec.model.voice = Some("cedar".into());
@@ -143,16 +181,17 @@ mod tests {
     fn settings_that_are_no_json_are_named() {
         let mut spec = AgentSpec::default();
         spec.model.turn_detection_json = Some("[".into());
-        let error = session_update(&profile(), &spec).unwrap_err().to_string();
+        let error = session_update(&profile(), &spec, Medium::Voice).unwrap_err().to_string();
         assert!(error.starts_with("the turn detection is not valid"), "{error}");
 
         let spec = AgentSpec { tools: vec![weather("{")], ..AgentSpec::default() };
-        let error = session_update(&profile(), &spec).unwrap_err().to_string();
+        let error = session_update(&profile(), &spec, Medium::Voice).unwrap_err().to_string();
         assert!(error.starts_with(r#"the parameters of tool "weather""#), "{error}");
     }
 
     fn encoded(profile: &ModelProfile, spec: &AgentSpec) -> String {
-        ClientEvent::SessionUpdate(session_update(profile, spec).unwrap()).encode(None)
+        let update = session_update(profile, spec, Medium::Voice).unwrap();
+        ClientEvent::SessionUpdate(update).encode(None)
     }
 
     fn profile() -> ModelProfile {

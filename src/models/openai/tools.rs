@@ -1,8 +1,10 @@
-//! Tool calls of the model: each is reported once, as soon as its name and arguments are known.
+//! Tool calls of the model: each is reported once, when its item is complete.
+//!
+//! That its arguments are complete says nothing: servers say so of answers that break off, too.
 
 use super::recent::Recent;
 use crate::agent::ModelEvent;
-use crate::ids::ToolCallId;
+use crate::ids::{ResponseId, ToolCallId};
 use crate::models::wire::{ArgumentsDone, Item, ItemKind};
 
 /// The calls of late.
@@ -14,70 +16,106 @@ pub(super) struct Tools {
 /// A call, as far as it is known.
 #[derive(Debug, Default)]
 struct Asked {
+    response: Option<ResponseId>,
     item_id: Option<String>,
     call_id: Option<String>,
     name: Option<String>,
-    reported: bool,
+    arguments: Option<String>,
+    /// Reported, or broken off: nothing more is to be said of it.
+    is_settled: bool,
 }
 
 impl Tools {
     /// An item has begun: if it is a call, it tells the name.
-    pub(super) fn on_item(&mut self, item: &Item) {
+    pub(super) fn on_item(&mut self, item: &Item, response: ResponseId) {
         if item.kind == ItemKind::FunctionCall {
-            self.call(item);
+            self.call(item, response);
         }
     }
 
-    /// An item is complete: if it is a call, it tells everything.
-    pub(super) fn on_item_done(&mut self, item: &Item) -> Option<ModelEvent> {
-        let broken_off = item.status.as_deref() == Some("incomplete");
-        if item.kind != ItemKind::FunctionCall || broken_off {
-            return None;
-        }
-        self.call(item).report(item.arguments.as_deref()?)
-    }
-
-    /// The arguments are complete; the name may have to wait for the item.
-    pub(super) fn on_arguments(&mut self, event: &ArgumentsDone) -> Option<ModelEvent> {
+    /// The arguments are there. They are worth something once the item, or its answer, is complete.
+    pub(super) fn on_arguments(&mut self, event: &ArgumentsDone, response: ResponseId) {
         let item = Item {
             id: Some(event.item_id.clone()).filter(|id| !id.is_empty()),
             call_id: event.call_id.clone(),
             name: event.name.clone(),
+            arguments: Some(event.arguments.clone()),
             ..Item::default()
         };
-        self.call(&item).report(&event.arguments)
+        self.call(&item, response);
+    }
+
+    /// An item is over: if it is a call and complete, it tells everything.
+    pub(super) fn on_item_done(&mut self, item: &Item, response: ResponseId) -> Option<ModelEvent> {
+        if item.kind != ItemKind::FunctionCall {
+            return None;
+        }
+        let is_complete = item.status.as_deref().is_none_or(|status| status == COMPLETED);
+        let call = self.call(item, response);
+        if is_complete {
+            return call.report();
+        }
+        call.is_settled = true;
+        None
+    }
+
+    /// An answer is over. Its calls that were told only by halves are complete if it is.
+    pub(super) fn on_response_done(
+        &mut self,
+        response: &ResponseId,
+        output: &[Item],
+        is_complete: bool,
+    ) -> Vec<ModelEvent> {
+        let is_told = |item: &&Item| is_complete || item.status.as_deref() == Some(COMPLETED);
+        let told = output.iter().filter(is_told);
+        let mut calls: Vec<ModelEvent> =
+            told.filter_map(|item| self.on_item_done(item, response.clone())).collect();
+        for call in self.calls.filter(|call| call.response.as_ref() == Some(response)) {
+            if is_complete && call.arguments.is_some() {
+                calls.extend(call.report());
+            }
+            call.is_settled = true;
+        }
+        calls
     }
 
     /// The call this item is about, with what the item adds to it.
-    fn call(&mut self, item: &Item) -> &mut Asked {
+    fn call(&mut self, item: &Item, response: ResponseId) -> &mut Asked {
         let same =
             |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && ours == theirs;
         let known =
             |call: &Asked| same(&call.item_id, &item.id) || same(&call.call_id, &item.call_id);
         let call = self.calls.find_or_push(known, Asked::default);
+        call.response.get_or_insert(response);
         call.item_id = call.item_id.take().or_else(|| item.id.clone());
         call.call_id = call.call_id.take().or_else(|| item.call_id.clone());
         call.name = call.name.take().or_else(|| item.name.clone());
+        // What is empty at first is filled in later.
+        let arguments = item.arguments.clone().filter(|arguments| !arguments.is_empty());
+        call.arguments = arguments.or_else(|| call.arguments.take());
         call
     }
 }
 
 impl Asked {
-    /// The call as the agent sees it, once all of it is known.
-    fn report(&mut self, arguments: &str) -> Option<ModelEvent> {
+    /// The call as the agent sees it, if all of it is known and nothing of it was told.
+    fn report(&mut self) -> Option<ModelEvent> {
         let id = self.call_id.as_deref().or(self.item_id.as_deref())?;
-        let name = self.name.as_ref()?;
-        if self.reported {
+        let (name, response) = (self.name.as_ref()?, self.response.as_ref()?);
+        if self.is_settled {
             return None;
         }
-        self.reported = true;
+        self.is_settled = true;
         Some(ModelEvent::ToolCall {
+            response: response.clone(),
             id: ToolCallId::new(id),
             name: name.clone(),
-            arguments_json: arguments.to_owned(),
+            arguments_json: self.arguments.clone().unwrap_or_else(|| "{}".to_owned()),
         })
     }
 }
+
+const COMPLETED: &str = "completed";
 
 /// Calls whose events may still come, or come twice.
 const CALLS_KEPT: usize = 64;

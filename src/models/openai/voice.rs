@@ -16,8 +16,6 @@ use crate::privacy::Pii;
 #[derive(Debug, Default)]
 pub(super) struct Voice {
     utterances: Recent<Utterance, UTTERANCES_KEPT>,
-    /// Answers that were broken off: what still comes of them is not wanted.
-    silenced: Recent<String, ANSWERS_KEPT>,
     items: VecDeque<ModelItem>,
 }
 
@@ -80,7 +78,7 @@ impl Voice {
     /// More words, of sound or in its place.
     pub(super) fn on_words(&mut self, event: &TextDelta) {
         let Some(utterance) = self.wanted(&event.item_id, &event.response_id) else { return };
-        if !event.delta.is_empty() {
+        if !event.delta.is_empty() && !utterance.text_is_complete {
             utterance.text.push_str(&event.delta);
             let item = utterance.words(false);
             self.items.push_back(item);
@@ -90,16 +88,12 @@ impl Voice {
     /// All the words. A server that does not repeat them means those that have come.
     pub(super) fn on_text(&mut self, item_id: &str, response_id: &str, text: Option<String>) {
         let Some(utterance) = self.wanted(item_id, response_id) else { return };
+        if utterance.text_is_complete {
+            return;
+        }
         utterance.text = text.unwrap_or_else(|| std::mem::take(&mut utterance.text));
         let item = utterance.complete_text();
         self.items.extend(item);
-    }
-
-    /// Nothing more of this answer is wanted.
-    pub(super) fn silence(&mut self, response_id: &str) {
-        if !self.silenced.any(|id| id == response_id) {
-            self.silenced.push(response_id.to_owned());
-        }
     }
 
     /// An answer is over: so are its utterances, whether the server has said so or not.
@@ -141,9 +135,6 @@ impl Voice {
 
     /// The utterance of an event, unless it is not wanted any more.
     fn wanted(&mut self, item_id: &str, response_id: &str) -> Option<&mut Utterance> {
-        if self.silenced.any(|silenced| silenced == response_id) {
-            return None;
-        }
         let utterance = self.utterances.find_or_push(
             |known| known.item_id == item_id,
             || Utterance::new(item_id, response_id),
@@ -186,9 +177,6 @@ impl Utterance {
 
 /// Utterances that may still be cut, or still get sound.
 const UTTERANCES_KEPT: usize = 32;
-
-/// Broken-off answers of which something may still come.
-const ANSWERS_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {

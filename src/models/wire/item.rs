@@ -52,6 +52,33 @@ impl Item {
         }
     }
 
+    /// A message of text that the model itself has written, as a client may tell it again.
+    #[must_use]
+    pub fn output_text(text: &str) -> Self {
+        Self {
+            kind: ItemKind::Message,
+            role: Some("assistant".to_owned()),
+            content: Some(vec![Content::text("output_text", text)]),
+            ..Self::default()
+        }
+    }
+
+    /// An image that the user shows: `url` is a `data:` URL of a PNG or JPEG.
+    #[must_use]
+    pub fn input_image(url: &str) -> Self {
+        let image = Content {
+            kind: "input_image".to_owned(),
+            image_url: Some(url.to_owned()),
+            ..Content::default()
+        };
+        Self {
+            kind: ItemKind::Message,
+            role: Some("user".to_owned()),
+            content: Some(vec![image]),
+            ..Self::default()
+        }
+    }
+
     /// What came of a tool call.
     #[must_use]
     pub fn function_call_output(call_id: &str, output: &str) -> Self {
@@ -77,7 +104,8 @@ pub enum ItemKind {
     Other,
 }
 
-/// A part of a message: `input_text`, `input_audio`, `output_text`, `output_audio`.
+/// A part of a message: `input_text`, `input_audio`, `input_image`, `output_text`,
+/// `output_audio`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Content {
@@ -89,6 +117,8 @@ pub struct Content {
     pub audio: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<String>,
 }
 
 impl Content {

@@ -1,12 +1,18 @@
 //! PURE. What to say to what was heard: rules, in order, the first that fits.
 
 mod calendar;
+mod context;
+mod heard;
+mod messenger;
 mod numbers;
 mod tools;
 mod words;
 
 use jiff::civil::DateTime;
 
+use context::Context;
+use heard::{Heard, newest};
+pub(super) use messenger::Messenger;
 use numbers::{numbers, spelt, sum};
 use tools::Request;
 pub(super) use tools::{Kind, Parameter, Tool, outcome};
@@ -33,34 +39,75 @@ pub(super) enum Reply {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mind {
     name: Option<String>,
+    /// Who spoke last, where that was told.
+    speaker: Option<String>,
     heard: Option<String>,
+    /// What was added to the conversation and is not answered.
+    unanswered: Option<String>,
     said: Option<String>,
+    context: Context,
     /// A tool that waits for the answer to our question.
     request: Option<Request>,
 }
 
 impl Mind {
-    /// Answers a sentence. `now` is local time.
+    /// Answers a sentence that was heard. `now` is local time.
     pub(super) fn answer(&mut self, heard: &str, now: DateTime, tools: &[Tool]) -> Reply {
-        let words = Words::of(heard);
+        self.react(&Heard::aloud(heard), now, tools)
+    }
+
+    /// Answers a text that was written, or what is told of one; of several, the newest.
+    pub(super) fn read(&mut self, text: &str, now: DateTime, tools: &[Tool]) -> Reply {
+        self.react(&Heard::read(newest(text)), now, tools)
+    }
+
+    /// Takes in what was added to the conversation, without an answer.
+    pub(super) fn learn(&mut self, role: Option<&str>, text: &str) {
+        match role {
+            Some("assistant") => self.said = Some(text.to_owned()),
+            Some("system") => {
+                self.context.tell(text);
+                let words = Words::of(text);
+                if let Some(place) = words.find_any(TOLD_NAME_CUES) {
+                    self.name = name_at(&words, place).or(self.name.take());
+                }
+            }
+            Some("user") => {
+                let heard = Heard::read(text);
+                let words = Words::of(heard.text);
+                if let Some(place) = words.find_any(NAME_CUES) {
+                    self.name = name_at(&words, place).or(self.name.take());
+                }
+                if let Some(before) = self.unanswered.replace(heard.text.to_owned()) {
+                    self.heard = Some(before);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn react(&mut self, heard: &Heard<'_>, now: DateTime, tools: &[Tool]) -> Reply {
+        let words = Words::of(heard.text);
         if words.len() == 0 {
             return Reply::Nothing;
         }
+        self.speaker = heard.speaker.map(str::to_owned);
         let reply = match self.request.take() {
             Some(mut request) => {
                 request.answer(&words);
                 self.ask_or_call(request)
             }
-            None => self.reply(&words, now, tools),
+            None => self.reply(&words, now, tools, heard.is_said),
         };
-        self.heard = Some(heard.trim().to_owned());
+        self.heard = Some(heard.text.trim().to_owned());
+        self.unanswered = None;
         if let Reply::Say(text) = &reply {
             self.said = Some(text.clone());
         }
         reply
     }
 
-    fn reply(&mut self, words: &Words<'_>, now: DateTime, tools: &[Tool]) -> Reply {
+    fn reply(&mut self, words: &Words<'_>, now: DateTime, tools: &[Tool], is_said: bool) -> Reply {
         if let Some(text) = self.echo(words) {
             return Reply::Say(sentence(&text));
         }
@@ -76,7 +123,10 @@ impl Mind {
                 None => "Hello. How can I help you?".to_owned(),
             },
             (None, Some(answer)) => answer,
-            (_, None) => format!("You said: {}", sentence(words.from(0).unwrap_or_default())),
+            (_, None) => {
+                let start = if is_said { "You said" } else { "Noted" };
+                format!("{start}: {}", sentence(words.from(0).unwrap_or_default()))
+            }
         })
     }
 
@@ -111,6 +161,7 @@ impl Mind {
             .or_else(|| self.count(words))
             .or_else(|| sum(words))
             .or_else(|| time_or_date(words, now))
+            .or_else(|| self.context.answer(words))
             .or_else(|| self.heard_before(words))
             .or_else(|| words.has_any(HELP).then(|| HELP_TEXT.to_owned()))
             .or_else(|| words.has_any(&["thank you", "thanks"]).then(|| "You are welcome.".into()))
@@ -127,21 +178,15 @@ impl Mind {
 
     fn names(&mut self, words: &Words<'_>) -> Option<String> {
         if words.has_any(&["what is my name", "what's my name", "who am i", "remember my name"]) {
-            return Some(match &self.name {
+            return Some(match self.name.as_ref().or(self.speaker.as_ref()) {
                 Some(name) => format!("Your name is {name}."),
                 None => "You have not told me your name.".to_owned(),
             });
         }
-        let told = words.find_any(&["my name is", "my name's", "call me"]);
-        let is_name = |place: &usize| {
-            let first = words.spoken(*place).and_then(|word| word.chars().next());
-            first.is_some_and(char::is_uppercase)
-        };
+        let told = words.find_any(NAME_CUES);
+        let is_name = |place: &usize| is_capital(words, *place);
         let place = told.or_else(|| words.find_any(&["i am", "i'm"]).filter(is_name))?;
-        let mut name = capital(words.spoken(place)?);
-        if is_name(&(place + 1)) && words.clause(place).is_some_and(|clause| clause.contains(' ')) {
-            name = format!("{name} {}", words.spoken(place + 1).unwrap_or_default());
-        }
+        let name = name_at(words, place)?;
         self.name = Some(name.clone());
         Some(format!("Nice to meet you, {name}."))
     }
@@ -209,12 +254,30 @@ fn time_or_date(words: &Words<'_>, now: DateTime) -> Option<String> {
         .then(|| calendar::date(now))
 }
 
+/// The name at a place, of one word or two.
+fn name_at(words: &Words<'_>, place: usize) -> Option<String> {
+    let name = capital(words.spoken(place)?);
+    let has_more = words.clause(place).is_some_and(|clause| clause.contains(' '));
+    if !has_more || !is_capital(words, place + 1) {
+        return Some(name);
+    }
+    Some(format!("{name} {}", words.spoken(place + 1).unwrap_or_default()))
+}
+
+fn is_capital(words: &Words<'_>, place: usize) -> bool {
+    let first = words.spoken(place).and_then(|word| word.chars().next());
+    first.is_some_and(char::is_uppercase)
+}
+
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 const GREETINGS: &[&str] = &["hello", "hi", "hey"];
+const NAME_CUES: &[&str] = &["my name is", "my name's", "call me"];
+/// How a name is told of somebody else.
+const TOLD_NAME_CUES: &[&str] = &["my name is", "user's name is", "caller's name is"];
 const POLITE: &[&str] = &["please", "can", "could", "would", "you", "now", "then", "and", "ok"];
 const HELP: &[&str] = &["help", "what can you do", "what do you do"];
 const HELP_TEXT: &str = "I can tell the time and the date. I can repeat what you say, count, \
@@ -264,6 +327,41 @@ mod tests {
         assert_eq!(hear("Spell my name"), say("A, L, I, C, E."));
         assert_eq!(hear("I'm Bob Ray, really"), say("Nice to meet you, Bob Ray."));
         assert_eq!(hear("Bye"), say("Goodbye, Bob Ray."));
+    }
+
+    #[test]
+    fn what_is_told_of_a_message_is_answered_as_the_message() {
+        for (told, said) in [
+            (
+                "new-message: Ann wrote: what time is it?",
+                "It is now forty-two minutes past three in the afternoon.",
+            ),
+            ("new-message: Ann wrote: \"What is six times seven?\"", "That is forty-two."),
+            ("new-message: Ann wrote: I like tea", "You said: I like tea."),
+            ("new-message: Ann wrote: what is my name?", "Your name is Ann."),
+            (
+                "user-asked: Somebody wants to know what time it is",
+                "It is now forty-two minutes past three in the afternoon.",
+            ),
+            ("card-played: Ann played a 7", "Noted: Ann played a 7."),
+        ] {
+            assert_eq!(Mind::default().read(told, now(), &[]), say(said), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_to_the_conversation_is_remembered() {
+        let mut mind = Mind::default();
+        mind.learn(Some("system"), r#"{"topic":"cats"}"#);
+        mind.learn(Some("user"), "new-message: Ann wrote: my name is Alice");
+        mind.learn(Some("assistant"), "Nice to meet you.");
+        mind.learn(Some("user"), "What did I say?");
+        assert_eq!(mind.read("What did I say?", now(), &[]), say("You said: My name is Alice."));
+        let mut read = |text| mind.read(text, now(), &[]);
+        assert_eq!(read("What is my name?"), say("Your name is Alice."));
+        assert_eq!(read("What is the topic?"), say("The topic is cats."));
+        mind.learn(Some("system"), "So far: the user's name is Bob.");
+        assert_eq!(mind.read("Who am I?", now(), &[]), say("Your name is Bob."));
     }
 
     #[test]

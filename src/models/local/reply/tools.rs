@@ -77,7 +77,9 @@ impl Request {
         let mut numbers = numbers(words).into_iter();
         for parameter in &tool.parameters {
             let value = match &parameter.kind {
-                Kind::Text => text_for(parameter, words).map(Value::from),
+                Kind::Text => text_for(parameter, words)
+                    .map(Value::from)
+                    .filter(|value| !request.arguments.values().any(|taken| taken == value)),
                 Kind::OneOf(options) => option_in(options, words),
                 Kind::Number => numbers.next().map(Value::from),
                 Kind::Flag => None,
@@ -150,7 +152,7 @@ fn told(value: &Value) -> String {
     }
 }
 
-fn part(value: &Value) -> String {
+pub(super) fn part(value: &Value) -> String {
     match value.as_str() {
         Some(text) => text.to_owned(),
         None => value.to_string().replace(['"', '{', '}', '[', ']'], ""),
@@ -297,6 +299,16 @@ mod tests {
             r#"{"city":"of Rome","days":3}"#
         });
         assert_eq!(heard(&lamp(), "Make the lamp blue"), r#"{"colour":"blue"}"#);
+    }
+
+    #[test]
+    fn what_was_said_once_is_one_value() {
+        let unit = Parameter { name: "unit".into(), ..Parameter::default() };
+        let place = Parameter { name: "place".into(), is_required: true, ..Parameter::default() };
+        let tool =
+            Tool { name: "weather".into(), parameters: vec![place, unit], ..Tool::default() };
+        let heard = |text| Request::new(&tool, &Words::of(text)).arguments();
+        assert_eq!(heard("What is the weather in Paris?"), r#"{"place":"Paris"}"#);
     }
 
     #[test]

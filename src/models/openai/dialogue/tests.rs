@@ -9,6 +9,11 @@ use crate::ids::{ToolCallId, UtteranceId};
 use crate::models::wire::pcm_to_base64;
 use crate::sys::clock;
 
+#[path = "calls_tests.rs"]
+mod calls;
+#[path = "text_tests.rs"]
+mod text;
+
 #[test]
 fn a_whole_turn_becomes_items_in_order() {
     let mut scene = Scene::new();
@@ -72,51 +77,6 @@ fn beta_names_are_taken_for_ours() {
         words_item("b", "Ho", false),
     ];
     assert_eq!(scene.items(), expected);
-}
-
-#[test]
-fn a_tool_call_takes_its_name_from_the_item_where_the_arguments_have_none() {
-    let mut scene = Scene::new();
-    scene.hear(&call_added("i1", "c1", "weather"));
-    scene.hear(&call_added("i2", "c2", "time"));
-    scene.hear(&arguments("i2", "c2", r#"{\"zone\":1}"#));
-    scene.hear(&arguments("i1", "c1", "{}"));
-    scene.hear(
-        r#"{"type":"response.output_item.done","response_id":"r","item":{"id":"i1",
-            "type":"function_call","status":"completed","call_id":"c1","name":"weather",
-            "arguments":"{}"}}"#,
-    );
-    assert_eq!(
-        scene.items(),
-        [call_item("c2", "time", r#"{"zone":1}"#), call_item("c1", "weather", "{}"),]
-    );
-}
-
-#[test]
-fn a_tool_call_told_only_by_the_answers_end_is_not_lost() {
-    let mut scene = Scene::new();
-    scene.hear(&arguments("i1", "c1", "{}"));
-    scene.hear(
-        r#"{"type":"response.done","response":{"id":"r","status":"completed","usage":null,
-            "output":[{"id":"i1","type":"function_call","call_id":"c1","name":"weather",
-            "arguments":"{}"},{"id":"i2","type":"function_call","status":"incomplete",
-            "call_id":"c2","name":"time","arguments":"{\"zo"}]}}"#,
-    );
-    let expected = [call_item("c1", "weather", "{}"), done_item("r", ResponseOutcome::Completed)];
-    assert_eq!(scene.items(), expected);
-}
-
-#[test]
-fn a_call_in_the_same_answer_as_speech_and_after_an_interruption_is_reported() {
-    let mut scene = Scene::new();
-    scene.hear(&created("r1"));
-    scene.hear(&audio("r1", "a1", &[1]));
-    scene.act(ModelAction::Cancel);
-    scene.hear(
-        r#"{"type":"response.output_item.done","response_id":"r1","item":{"id":"i1",
-            "type":"function_call","call_id":"c1","name":"weather","arguments":"{}"}}"#,
-    );
-    assert_eq!(scene.items().last(), Some(&call_item("c1", "weather", "{}")));
 }
 
 #[test]
@@ -355,7 +315,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { dialogue: Dialogue::default(), now: clock::now() }
+        Self::of(Medium::Voice)
+    }
+
+    fn of(medium: Medium) -> Self {
+        Self { dialogue: Dialogue::new(medium, true), now: clock::now() }
     }
 
     fn hear(&mut self, json: &str) {
@@ -416,21 +380,6 @@ fn transcription(item: &str, transcript: &str) -> String {
     )
 }
 
-fn call_added(item: &str, call: &str, name: &str) -> String {
-    format!(
-        r#"{{"type":"response.output_item.added","response_id":"r","output_index":0,"item":
-            {{"id":"{item}","type":"function_call","status":"in_progress","call_id":"{call}",
-            "name":"{name}","arguments":""}}}}"#
-    )
-}
-
-fn arguments(item: &str, call: &str, arguments: &str) -> String {
-    format!(
-        r#"{{"type":"response.function_call_arguments.done","response_id":"r",
-            "item_id":"{item}","output_index":0,"call_id":"{call}","arguments":"{arguments}"}}"#
-    )
-}
-
 fn error(code: &str, message: &str) -> String {
     format!(
         r#"{{"type":"error","event_id":"e","error":{{"type":"invalid_request_error",
@@ -462,14 +411,6 @@ fn transcript_item(utterance: &str, text: &str, is_final: bool) -> ModelItem {
 
 fn done_item(response: &str, outcome: ResponseOutcome) -> ModelItem {
     event(ModelEvent::ResponseDone { response: ResponseId::new(response), outcome })
-}
-
-fn call_item(id: &str, name: &str, arguments: &str) -> ModelItem {
-    event(ModelEvent::ToolCall {
-        id: ToolCallId::new(id),
-        name: name.to_owned(),
-        arguments_json: arguments.to_owned(),
-    })
 }
 
 fn samples_in(item: &ModelItem) -> usize {

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
+mod text;
+
 use std::time::Duration;
 
 use callbridge::agent::{
-    AgentSpec, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role, ToolSpec,
+    AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role, ToolSpec,
 };
 use callbridge::ids::{ResponseId, ToolCallId, UtteranceId};
 use callbridge::media::Frame24k;
@@ -15,7 +17,7 @@ use callbridge::privacy::{Pii, Secret};
 
 #[tokio::test]
 async fn a_question_is_heard_and_answered() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/happy_turn.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/happy_turn.jsonl")).await;
     scene.is_ready().await;
     for value in 0..10 {
         scene.link.audio.send(Frame24k::new([value; 480])).await.unwrap();
@@ -49,13 +51,13 @@ async fn a_question_is_heard_and_answered() {
 
 #[tokio::test]
 async fn the_server_is_told_model_and_key() {
-    let server = play(include_str!("../fixtures/sessions/happy_turn.jsonl")).await;
+    let server = play(include_str!("../../fixtures/sessions/happy_turn.jsonl")).await;
     let profile = ModelProfile {
         model: "gpt realtime".to_owned(),
         key: Some(Secret::new("sk-test")),
         ..ModelProfile::local(server.url())
     };
-    let mut link = open(&profile, AgentSpec::default());
+    let mut link = open(&profile, AgentSpec::default(), Medium::Voice);
     assert_eq!(link.items.recv().await, Some(event(ModelEvent::Ready)));
     for _ in 0..10 {
         link.audio.send(Frame24k::SILENCE).await.unwrap();
@@ -69,27 +71,15 @@ async fn the_server_is_told_model_and_key() {
 
 #[tokio::test]
 async fn a_tool_is_called_and_its_output_answered() {
-    let spec = AgentSpec {
-        tools: vec![ToolSpec {
-            name: "weather".to_owned(),
-            description: "Tells the weather.".to_owned(),
-            parameters_json: r#"{"type":"object"}"#.to_owned(),
-            timeout: Duration::from_secs(5),
-        }],
-        ..AgentSpec::default()
-    };
-    let script = include_str!("../fixtures/sessions/tool_call.jsonl");
+    let spec = AgentSpec { tools: vec![weather()], ..AgentSpec::default() };
+    let script = include_str!("../../fixtures/sessions/tool_call.jsonl");
     let mut scene = Scene::start_with(script, spec).await;
     // Sent before the session stands: it waits.
     let question = Pii::new("What is the weather in Paris?".to_owned());
     scene.act(ModelAction::AddText { role: Role::User, text: question }).await;
     scene.act(ModelAction::Respond { instructions: None }).await;
     scene.is_ready().await;
-    let call = event(ModelEvent::ToolCall {
-        id: ToolCallId::new("call_1"),
-        name: "weather".to_owned(),
-        arguments_json: r#"{"place":"Paris"}"#.to_owned(),
-    });
+    let call = weather_in_paris();
     let items = scene.items_until_done("resp_1").await;
     assert_eq!(items.iter().filter(|item| **item == call).count(), 1);
     let output = Pii::new(r#"{"sky":"clear"}"#.to_owned());
@@ -102,7 +92,7 @@ async fn a_tool_is_called_and_its_output_answered() {
 
 #[tokio::test]
 async fn an_interrupted_answer_is_cancelled_and_cut_to_what_was_heard() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/barge_in.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/barge_in.jsonl")).await;
     scene.is_ready().await;
     let started = event(ModelEvent::ResponseStarted { response: ResponseId::new("resp_1") });
     assert_eq!(scene.item().await, started);
@@ -121,7 +111,7 @@ async fn a_greeting_is_asked_for_as_soon_as_the_session_stands() {
     let mut spec = AgentSpec::default();
     spec.model.greeting = Some("Good morning!".to_owned());
     let mut scene =
-        Scene::start_with(include_str!("../fixtures/sessions/greeting.jsonl"), spec).await;
+        Scene::start_with(include_str!("../../fixtures/sessions/greeting.jsonl"), spec).await;
     scene.is_ready().await;
     assert!(scene.items_until_done("resp_1").await.contains(&sound("item_a1", 100)));
     scene.close().await;
@@ -129,7 +119,8 @@ async fn a_greeting_is_asked_for_as_soon_as_the_session_stands() {
 
 #[tokio::test]
 async fn what_a_foreign_server_adds_is_passed_over() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/foreign_events.jsonl")).await;
+    let mut scene =
+        Scene::start(include_str!("../../fixtures/sessions/foreign_events.jsonl")).await;
     scene.is_ready().await;
     let items = scene.items_until_done("resp_1").await;
     let words = |is_final| {
@@ -142,7 +133,7 @@ async fn what_a_foreign_server_adds_is_passed_over() {
 
 #[tokio::test]
 async fn settings_that_are_refused_end_the_start() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/refused_setup.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/refused_setup.jsonl")).await;
     let reason = "unknown_parameter: Unknown parameter: 'session.tools[0]'";
     assert_eq!(scene.failure().await, ModelFailure::Unavailable(reason.to_owned()));
     scene.ends().await;
@@ -150,7 +141,7 @@ async fn settings_that_are_refused_end_the_start() {
 
 #[tokio::test]
 async fn a_server_that_never_takes_the_settings_is_given_up() {
-    let script = include_str!("../fixtures/sessions/silent_setup.jsonl");
+    let script = include_str!("../../fixtures/sessions/silent_setup.jsonl");
     let deadlines = Deadlines { configure: SHORT, ..Deadlines::default() };
     let mut scene = Scene::start_within(script, AgentSpec::default(), deadlines).await;
     let reason =
@@ -161,10 +152,10 @@ async fn a_server_that_never_takes_the_settings_is_given_up() {
 
 #[tokio::test]
 async fn a_refused_upgrade_names_the_status_and_not_the_key() {
-    let server = play(include_str!("../fixtures/sessions/refused_upgrade.jsonl")).await;
+    let server = play(include_str!("../../fixtures/sessions/refused_upgrade.jsonl")).await;
     let key = Some(Secret::new("sk-secret"));
     let profile = ModelProfile { key, ..ModelProfile::local(server.url()) };
-    let link = open(&profile, AgentSpec::default());
+    let link = open(&profile, AgentSpec::default(), Medium::Voice);
     let mut scene = Scene { server, link };
     let failure = scene.failure().await;
     assert_eq!(failure.code(), "MODEL_UNAVAILABLE");
@@ -178,7 +169,7 @@ async fn a_server_that_is_not_there_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     drop(listener);
-    let mut link = open(&ModelProfile::local(url), AgentSpec::default());
+    let mut link = open(&ModelProfile::local(url), AgentSpec::default(), Medium::Voice);
     let item = link.items.recv().await;
     assert!(
         matches!(&item, Some(ModelItem::Event(ModelEvent::Failed(ModelFailure::Unavailable(_))))),
@@ -188,16 +179,17 @@ async fn a_server_that_is_not_there_is_told() {
 
 #[tokio::test]
 async fn a_server_without_tls_is_no_secure_server() {
-    let server = play(include_str!("../fixtures/sessions/dropped_link.jsonl")).await;
+    let server = play(include_str!("../../fixtures/sessions/dropped_link.jsonl")).await;
     let url = server.url().replace("ws://", "wss://");
-    let link = open(&ModelProfile::local(url), AgentSpec::default());
+    let link = open(&ModelProfile::local(url), AgentSpec::default(), Medium::Voice);
     let mut scene = Scene { server, link };
     assert_eq!(scene.failure().await.code(), "MODEL_UNAVAILABLE");
 }
 
 #[tokio::test]
 async fn what_came_before_a_dropped_socket_is_not_lost() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/dropped_socket.jsonl")).await;
+    let mut scene =
+        Scene::start(include_str!("../../fixtures/sessions/dropped_socket.jsonl")).await;
     scene.is_ready().await;
     scene.item().await;
     assert_eq!(scene.item().await, sound("item_a1", 100));
@@ -207,7 +199,7 @@ async fn what_came_before_a_dropped_socket_is_not_lost() {
 
 #[tokio::test]
 async fn a_close_tells_its_code() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/going_away.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/going_away.jsonl")).await;
     scene.is_ready().await;
     let reason = "closed with 1001: going away".to_owned();
     assert_eq!(scene.failure().await, ModelFailure::Lost(reason));
@@ -215,7 +207,7 @@ async fn a_close_tells_its_code() {
 
 #[tokio::test]
 async fn an_expired_session_is_lost_with_its_reason() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/expired.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/expired.jsonl")).await;
     scene.is_ready().await;
     let failure = scene.failure().await;
     assert!(
@@ -226,7 +218,7 @@ async fn an_expired_session_is_lost_with_its_reason() {
 
 #[tokio::test]
 async fn a_half_open_socket_is_noticed() {
-    let script = include_str!("../fixtures/sessions/half_open.jsonl");
+    let script = include_str!("../../fixtures/sessions/half_open.jsonl");
     let deadlines = Deadlines { ping_every: SHORT, ping_limit: SHORT, ..Deadlines::default() };
     let mut scene = Scene::start_within(script, AgentSpec::default(), deadlines).await;
     scene.is_ready().await;
@@ -236,7 +228,7 @@ async fn a_half_open_socket_is_noticed() {
 
 #[tokio::test]
 async fn dropping_the_link_ends_the_session() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/dropped_link.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/dropped_link.jsonl")).await;
     scene.is_ready().await;
     drop(scene.link);
     // The script's end is the client's leaving.
@@ -245,7 +237,7 @@ async fn dropping_the_link_ends_the_session() {
 
 #[tokio::test]
 async fn the_beta_shape_is_refused_for_good() {
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/refused_beta.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/refused_beta.jsonl")).await;
     let reason = "beta_api_shape_disabled: The beta API is gone.";
     assert_eq!(scene.failure().await, ModelFailure::Unavailable(reason.to_owned()));
     scene.ends().await;
@@ -261,7 +253,7 @@ async fn a_script_takes_no_surprises() {
         r#"line 1 of the script: expected session.update with {"session":{"type":"other"}}, got {"#;
     assert!(error.starts_with(expected), "{error}");
 
-    let mut scene = Scene::start(include_str!("../fixtures/sessions/dropped_link.jsonl")).await;
+    let mut scene = Scene::start(include_str!("../../fixtures/sessions/dropped_link.jsonl")).await;
     scene.is_ready().await;
     scene.act(ModelAction::Respond { instructions: None }).await;
     let error = scene.server.finish().await.unwrap_err().to_string();
@@ -289,8 +281,28 @@ impl Scene {
     async fn start_within(script: &str, spec: AgentSpec, deadlines: Deadlines) -> Self {
         let server = play(script).await;
         let profile = ModelProfile { deadlines, ..ModelProfile::local(server.url()) };
-        let link = open(&profile, spec);
+        let link = open(&profile, spec, Medium::Voice);
         Self { server, link }
+    }
+
+    /// A session in text, with a tool and with all that is for voices alone.
+    async fn start_in_text(script: &str) -> Self {
+        let server = play(script).await;
+        let mut spec = AgentSpec { tools: vec![weather()], ..AgentSpec::default() };
+        spec.model.greeting = Some("Good morning!".to_owned());
+        spec.model.voice = Some("marin".to_owned());
+        let mut scene = Self { link: open(&profile(&server), spec, Medium::Text), server };
+        scene.is_ready().await;
+        scene
+    }
+
+    async fn tell(&self, role: Role, text: &str) {
+        let text = Pii::new(text.to_owned());
+        self.act(ModelAction::AddText { role, text }).await;
+    }
+
+    async fn respond(&self) {
+        self.act(ModelAction::Respond { instructions: None }).await;
     }
 
     async fn act(&self, action: ModelAction) {
@@ -347,6 +359,37 @@ impl Scene {
 
 async fn play(script: &str) -> ScriptedModel {
     ScriptedModel::play(script).await.unwrap()
+}
+
+fn profile(server: &ScriptedModel) -> ModelProfile {
+    ModelProfile::local(server.url())
+}
+
+fn weather() -> ToolSpec {
+    ToolSpec {
+        name: "weather".to_owned(),
+        description: "Tells the weather.".to_owned(),
+        parameters_json: r#"{"type":"object"}"#.to_owned(),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn weather_in_paris() -> ModelItem {
+    event(ModelEvent::ToolCall {
+        response: ResponseId::new("resp_1"),
+        id: ToolCallId::new("call_1"),
+        name: "weather".to_owned(),
+        arguments_json: r#"{"place":"Paris"}"#.to_owned(),
+    })
+}
+
+fn started(response: &str) -> ModelItem {
+    event(ModelEvent::ResponseStarted { response: ResponseId::new(response) })
+}
+
+fn words(utterance: &str, text: &str, is_final: bool) -> ModelItem {
+    let (utterance, text) = (UtteranceId::new(utterance), Pii::new(text.to_owned()));
+    event(ModelEvent::Words { utterance, text, is_final })
 }
 
 fn event(event: ModelEvent) -> ModelItem {
