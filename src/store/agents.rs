@@ -84,7 +84,8 @@ impl Store {
         }
     }
 
-    async fn agent_serving(
+    /// The live agent of this owner that serves this user.
+    pub async fn agent_serving(
         &self,
         owner: &UserId,
         user_id: Option<&str>,
@@ -131,7 +132,7 @@ impl Store {
              ORDER BY created_at_ms DESC, id DESC LIMIT ?4",
         )
         .bind(owner.as_str())
-        .bind(after.created_at_ms)
+        .bind(after.at_ms)
         .bind(after.id)
         .bind(wanted)
         .fetch_all(&self.pool)
@@ -140,21 +141,37 @@ impl Store {
         let mut rows = rows.iter().map(agent_from_row).collect::<Result<Vec<_>, _>>()?;
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(Cursor::text_after);
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|agent| Cursor::text_after(agent.created_at_ms, agent.id.as_str()));
         Ok(RecordPage { rows, next })
     }
 
-    /// Writes what may change of an agent: its metadata, spec and expiry. Whether there was one.
-    pub async fn update_agent(&self, agent: &AgentRecord) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query("UPDATE agents SET metadata = ?, spec = ?, expires_at_ms = ? WHERE id = ?")
-                .bind(&agent.metadata_json)
-                .bind(spec_to_text(&agent.spec)?)
-                .bind(agent.expires_at_ms.map(ms_to_column))
-                .bind(agent.id.as_str())
-                .execute(&self.pool)
-                .await?;
-        Ok(done.rows_affected() > 0)
+    /// Writes what may change of an agent: all but its id, its owner and when it was made.
+    /// Whether there was one. A user who has another live agent is refused.
+    pub async fn update_agent(&self, agent: &AgentRecord) -> Result<bool, InsertError> {
+        let spec = spec_to_text(&agent.spec)?;
+        loop {
+            let updated = sqlx::query(
+                "UPDATE agents SET metadata = ?, spec = ?, expires_at_ms = ?, user_id = ?
+                 WHERE id = ?",
+            )
+            .bind(&agent.metadata_json)
+            .bind(&spec)
+            .bind(agent.expires_at_ms.map(ms_to_column))
+            .bind(&agent.user_id)
+            .bind(agent.id.as_str())
+            .execute(&self.pool)
+            .await;
+            match updated {
+                Ok(done) => return Ok(done.rows_affected() > 0),
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+                Err(error) => return Err(StoreError::from(error).into()),
+            }
+            // If the other one has ended in between, there is room for this one.
+            if let Some(other) = self.agent_serving(&agent.owner, agent.user_id.as_deref()).await? {
+                return Err(InsertError::Duplicate(other));
+            }
+        }
     }
 
     /// Forgets an agent; whether there was one.
@@ -164,6 +181,25 @@ impl Store {
             .execute(&self.pool)
             .await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// Forgets an agent, and lets its heir serve its user: both or neither.
+    pub async fn succeed_agent(&self, id: &AgentId, heir: &AgentId) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let row = sqlx::query("DELETE FROM agents WHERE id = ? RETURNING user_id")
+            .bind(id.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let user = row.as_ref().map(|row| row.try_get::<Option<String>, _>("user_id"));
+        if let Some(user) = user.transpose()?.flatten() {
+            sqlx::query("UPDATE agents SET user_id = ? WHERE id = ?")
+                .bind(user)
+                .bind(heir.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(row.is_some())
     }
 
     /// Forgets an agent and remembers that it has expired, both or neither.
@@ -212,25 +248,25 @@ impl Store {
 /// How long an expired agent is remembered: 24 hours.
 pub const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A place in an owner's list: just after this agent.
+/// A place in an owner's list, newest first: just after the row of this time and id.
 #[derive(Clone, Copy)]
-struct Cursor<'a> {
-    created_at_ms: i64,
-    id: &'a str,
+pub(super) struct Cursor<'a> {
+    pub(super) at_ms: i64,
+    pub(super) id: &'a str,
 }
 
 impl<'a> Cursor<'a> {
-    /// Before every agent.
-    const START: Self = Self { created_at_ms: i64::MAX, id: "" };
+    /// Before every row.
+    pub(super) const START: Self = Self { at_ms: i64::MAX, id: "" };
 
-    fn parse(text: &'a str) -> Option<Self> {
-        let (created, id) = text.split_once('-')?;
-        let created_at_ms = i64::from_str_radix(created, 16).ok()?;
-        (created_at_ms >= 0 && !id.is_empty()).then_some(Self { created_at_ms, id })
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let (at, id) = text.split_once('-')?;
+        let at_ms = i64::from_str_radix(at, 16).ok()?;
+        (at_ms >= 0 && !id.is_empty()).then_some(Self { at_ms, id })
     }
 
-    fn text_after(agent: &AgentRecord) -> String {
-        format!("{:x}-{}", ms_to_column(agent.created_at_ms), agent.id)
+    pub(super) fn text_after(at_ms: u64, id: &str) -> String {
+        format!("{:x}-{id}", ms_to_column(at_ms))
     }
 }
 

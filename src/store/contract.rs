@@ -1,9 +1,11 @@
 //! One suite of what a store promises, run over each kind of database.
 
-use super::{CreateUserError, InsertError, IssuedKey, ListError, Store};
+use super::{
+    CreateUserError, InsertError, InsertRoomError, IssuedKey, ListError, RoomRecord, Store,
+};
 use crate::agent::{AgentRecord, AgentSpec};
 use crate::ids::{AgentId, UserId};
-use crate::privacy::Secret;
+use crate::privacy::{Secret, SecretHash};
 
 macro_rules! suite {
     ($($name:ident)+) => {
@@ -24,6 +26,8 @@ macro_rules! suite {
     };
 }
 
+pub(super) use suite;
+
 suite! {
     an_email_belongs_to_one_user
     a_key_opens_its_owners_door_until_it_is_revoked
@@ -35,9 +39,14 @@ suite! {
     a_user_has_one_live_agent_per_owner
     pages_follow_each_other_without_gap_or_repeat
     a_foreign_cursor_is_refused
-    an_update_keeps_name_and_owner
+    an_update_writes_all_that_may_change
+    an_update_cannot_take_anothers_user
     a_deleted_agent_leaves_nothing
     an_expired_agent_is_remembered_for_a_day
+    a_room_comes_back_as_it_went
+    a_name_belongs_to_one_room_whoever_owns_it
+    a_deleted_room_leaves_its_name_to_others
+    rooms_are_listed_by_owner_in_pages
 }
 
 async fn an_email_belongs_to_one_user(store: Store) {
@@ -161,15 +170,30 @@ async fn a_foreign_cursor_is_refused(store: Store) {
     }
 }
 
-async fn an_update_keeps_name_and_owner(store: Store) {
+async fn an_update_writes_all_that_may_change(store: Store) {
     let owner = owner(&store).await;
     let mut agent = agent(&owner, "ag_1", 1);
     assert!(!store.update_agent(&agent).await.expect("tried"));
     store.insert_agent(&agent).await.expect("kept");
     agent.expires_at_ms = Some(1_000);
     agent.spec.instructions = "Be brief.".into();
+    agent.user_id = Some("u1".into());
     assert!(store.update_agent(&agent).await.expect("updated"));
     assert_eq!(store.agent(&agent.id).await.expect("read"), Some(agent));
+}
+
+async fn an_update_cannot_take_anothers_user(store: Store) {
+    let owner = owner(&store).await;
+    let first = AgentRecord { user_id: Some("u1".into()), ..agent(&owner, "ag_1", 1) };
+    let mut second = agent(&owner, "ag_2", 2);
+    store.insert_agent(&first).await.expect("kept");
+    store.insert_agent(&second).await.expect("kept");
+    second.user_id.clone_from(&first.user_id);
+    let refused = store.update_agent(&second).await;
+    assert!(matches!(&refused, Err(InsertError::Duplicate(id)) if *id == first.id), "{refused:?}");
+    store.update_agent(&first).await.expect("its own user is no other's");
+    store.delete_agent(&first.id).await.expect("deleted");
+    assert!(store.update_agent(&second).await.expect("the user is free"));
 }
 
 async fn a_deleted_agent_leaves_nothing(store: Store) {
@@ -198,6 +222,60 @@ async fn an_expired_agent_is_remembered_for_a_day(store: Store) {
     assert_eq!(store.sweep_tombstones(10 + DAY_MS).await.expect("swept"), 1);
 }
 
+async fn a_room_comes_back_as_it_went(store: Store) {
+    let owner = owner(&store).await;
+    let hash = SecretHash::of(&Secret::new("rt_1"));
+    let closed = RoomRecord { token: Some(hash), expires_at_ms: Some(77), ..room(&owner, "a", 1) };
+    let open = room(&owner, "b", 2);
+    for room in [&closed, &open] {
+        store.insert_room(room).await.expect("kept");
+        let found = store.room_of(&owner, &room.name).await.expect("read");
+        assert_eq!(found.as_ref(), Some(room));
+    }
+    assert_eq!(store.room_of(&UserId::new("other"), "a").await.expect("read"), None);
+    assert_eq!(store.all_rooms().await.expect("read"), [closed, open]);
+}
+
+async fn a_name_belongs_to_one_room_whoever_owns_it(store: Store) {
+    let owner_1 = owner(&store).await;
+    let owner_2 = store.create_user("bob@example.com", None, 1).await.expect("made").id;
+    store.insert_room(&room(&owner_1, "a", 1)).await.expect("kept");
+    for owner in [&owner_1, &owner_2] {
+        let second = store.insert_room(&room(owner, "a", 2)).await;
+        assert!(matches!(second, Err(InsertRoomError::Taken)), "{second:?}");
+    }
+    assert_eq!(store.all_rooms().await.expect("read"), [room(&owner_1, "a", 1)]);
+}
+
+async fn a_deleted_room_leaves_its_name_to_others(store: Store) {
+    let owner = owner(&store).await;
+    store.insert_room(&room(&owner, "a", 1)).await.expect("kept");
+    assert_eq!(store.count_rooms(&owner).await.expect("counted"), 1);
+    assert!(store.delete_room("a").await.expect("deleted"));
+    assert!(!store.delete_room("a").await.expect("tried"));
+    assert_eq!(store.count_rooms(&owner).await.expect("counted"), 0);
+    store.insert_room(&room(&owner, "a", 2)).await.expect("kept");
+}
+
+async fn rooms_are_listed_by_owner_in_pages(store: Store) {
+    let owner = owner(&store).await;
+    let other = store.create_user("bob@example.com", None, 1).await.expect("made").id;
+    store.insert_room(&room(&other, "x", 3)).await.expect("kept");
+    for (name, created_at_ms) in [("a-1", 1), ("b", 2), ("c", 2)] {
+        store.insert_room(&room(&owner, name, created_at_ms)).await.expect("kept");
+    }
+    let names = |rows: Vec<RoomRecord>| rows.into_iter().map(|room| room.name).collect::<Vec<_>>();
+    let first = store.rooms_of(&owner, 2, None).await.expect("listed");
+    let second = store.rooms_of(&owner, 2, first.next.as_deref()).await.expect("listed");
+    assert_eq!(
+        (names(first.rows), names(second.rows)),
+        (vec!["c".into(), "b".into()], vec!["a-1".into()])
+    );
+    assert_eq!(second.next, None);
+    let bad = store.rooms_of(&owner, 2, Some("x")).await;
+    assert!(matches!(bad, Err(ListError::BadCursor)), "{bad:?}");
+}
+
 #[tokio::test]
 async fn what_was_kept_is_there_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -220,16 +298,16 @@ async fn no_key_lies_in_the_file() {
     assert!(bytes.windows(7).any(|window| window == b"...deed"));
 }
 
-async fn in_memory() -> Store {
+pub(super) async fn in_memory() -> Store {
     Store::open("sqlite::memory:").await.expect("opens")
 }
 
-async fn in_file(folder: &std::path::Path) -> Store {
+pub(super) async fn in_file(folder: &std::path::Path) -> Store {
     let path = folder.join("callbridge.db");
     Store::open(&format!("sqlite:{}", path.display())).await.expect("opens")
 }
 
-async fn owner(store: &Store) -> UserId {
+pub(super) async fn owner(store: &Store) -> UserId {
     store.create_user("owner@example.com", None, 0).await.expect("made").id
 }
 
@@ -242,5 +320,15 @@ fn agent(owner: &UserId, id: &str, created_at_ms: u64) -> AgentRecord {
         created_at_ms,
         expires_at_ms: None,
         spec: AgentSpec { name: "Ida".into(), ..AgentSpec::default() },
+    }
+}
+
+fn room(owner: &UserId, name: &str, created_at_ms: u64) -> RoomRecord {
+    RoomRecord {
+        name: name.into(),
+        owner: owner.clone(),
+        token: None,
+        created_at_ms,
+        expires_at_ms: None,
     }
 }

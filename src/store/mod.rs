@@ -1,9 +1,15 @@
-//! What survives a restart: users, API keys, agents, and the memory of agents that have expired.
+//! What survives a restart: users, API keys, agents, the memory of agents that have expired, rooms,
+//! and the archive of calls.
 
 mod accounts;
 mod agents;
+mod call_rows;
+mod calls;
+#[cfg(test)]
+mod calls_contract;
 #[cfg(test)]
 mod contract;
+mod rooms;
 mod rows;
 
 use std::path::Path;
@@ -16,6 +22,8 @@ use thiserror::Error;
 
 pub use accounts::{ApiKey, CreateUserError, IssuedKey, User};
 pub use agents::{InsertError, ListError, RecordPage, TOMBSTONE_MS, Tombstone};
+pub use calls::{ArchivedCall, CallEntry, CallPage, CallSummary, HandOffRecord};
+pub use rooms::{InsertRoomError, RoomPage, RoomRecord};
 
 /// The database. Cheap to clone.
 ///
@@ -106,6 +114,8 @@ impl Store {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            // What is erased is overwritten: archived speech must not outlive its row.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
         let pool = pool.connect_with(options).await.map_err(|error| unusable(path, &error))?;
@@ -122,6 +132,12 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Whether the database is closed, or about to be.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.pool.is_closed()
     }
 
     /// Waits for running queries, then closes the database.
@@ -185,10 +201,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("x.db").display());
         let store = Store::open(&url).await.expect("opens");
-        sqlx::query("UPDATE _sqlx_migrations SET version = 99999")
-            .execute(&store.pool)
-            .await
-            .expect("updated");
+        let newest = "(SELECT MAX(version) FROM _sqlx_migrations)";
+        let ahead = format!("UPDATE _sqlx_migrations SET version = 99999 WHERE version = {newest}");
+        sqlx::query(sqlx::AssertSqlSafe(ahead)).execute(&store.pool).await.expect("updated");
         store.close().await;
         assert!(refusal(&url).await.contains("99999"));
     }
