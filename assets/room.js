@@ -28,7 +28,7 @@ async function join() {
   say("");
   $("join").disabled = true;
   show("Joining …");
-  const mine = { microphone: null, peer: null, resource: null, timer: 0, frame: 0, audio: null };
+  const mine = { microphone: null, peer: null, resource: null, id: null, timer: 0, frame: 0, audio: null };
   call = mine;
   try {
     mine.microphone = await microphone();
@@ -85,6 +85,7 @@ async function connect(mine) {
     body: peer.localDescription.sdp,
   });
   mine.resource = answer.headers.get("Location");
+  mine.id = answer.headers.get("Participant-Id");
   // Addresses found after the offer went out follow it one by one.
   peer.onicecandidate = ({ candidate }) => candidate && trickle(mine, candidate);
   await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
@@ -225,7 +226,10 @@ const names = new Map();
 const lines = new Map();
 
 /** This page's own participant, while it is in a call. */
-const ownId = () => call?.resource?.split("/").pop();
+const ownId = () => call?.id;
+
+/** What proves that this page is in the room: its resource ends in a key that no one else has. */
+const ownKey = () => call?.resource?.split("/").pop();
 
 /** Agents that have spoken, in the order in which they first did. */
 const agents = [];
@@ -239,8 +243,8 @@ function agentLabel(agentId) {
 
 function watchCaptions() {
   captions?.close();
-  const own = ownId();
-  const query = own ? `?participant=${encodeURIComponent(own)}` : "";
+  const key = ownKey();
+  const query = key ? `?participant=${encodeURIComponent(key)}` : "";
   captions = new EventSource(`${roomPath}/events${query}`);
   captions.onmessage = ({ data }) => {
     const event = JSON.parse(data);

@@ -10,7 +10,9 @@ pub mod whip;
 
 use tokio::sync::mpsc;
 
-pub use self::hosted::{MakeRoomError, RoomAnswer, RoomView, Rooms, RoomsConfig, TrickleAnswer};
+pub use self::hosted::{
+    IceSession, MakeRoomError, RoomAnswer, RoomView, Rooms, RoomsConfig, TrickleAnswer,
+};
 pub use self::url::{RoomName, RoomUrl};
 use crate::agent::RoomEvent;
 use crate::media::{CATCH_UP_FRAMES, OpusPacket};

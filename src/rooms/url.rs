@@ -43,6 +43,16 @@ impl RoomName {
         is_name.then(|| Self(text.into()))
     }
 
+    /// A name that can be read out, such as `calm-heron-0417`, from random bits.
+    #[must_use]
+    pub fn from_entropy(bits: u128) -> Self {
+        let [first, second, number @ ..] = bits.to_le_bytes();
+        let pick = |words: &[&'static str; 32], byte: u8| words[usize::from(byte % 32)];
+        let (manner, animal) = (pick(&MANNERS, first), pick(&ANIMALS, second));
+        let number = u16::from_le_bytes([number[0], number[1]]) % 10_000;
+        Self(format!("{manner}-{animal}-{number:04}").into())
+    }
+
     /// The name as clients see it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -64,6 +74,19 @@ impl fmt::Debug for RoomName {
 
 const NAME_MAX: usize = 64;
 
+const MANNERS: [&str; 32] = [
+    "amber", "bold", "brave", "brief", "bright", "calm", "clear", "clever", "cosy", "eager",
+    "early", "fair", "fond", "gentle", "glad", "golden", "grand", "happy", "keen", "kind",
+    "lively", "lucky", "merry", "mild", "neat", "noble", "polite", "quiet", "steady", "sunny",
+    "warm", "wise",
+];
+
+const ANIMALS: [&str; 32] = [
+    "badger", "beaver", "crane", "deer", "dolphin", "eagle", "falcon", "ferret", "finch", "fox",
+    "gecko", "hare", "heron", "ibis", "jay", "koala", "lark", "lynx", "marten", "mole", "newt",
+    "otter", "owl", "panda", "puffin", "raven", "robin", "seal", "stork", "swan", "tern", "wren",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +101,15 @@ mod tests {
         ] {
             let lobby = RoomName::parse("lobby").unwrap();
             assert_eq!(RoomUrl::parse(url), Ok(RoomUrl::Hosted(lobby)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_ours_can_be_read_and_is_a_name() {
+        assert_eq!(RoomName::from_entropy(0).as_str(), "amber-badger-0000");
+        for bits in [1, 0x1234_5678_9abc, u128::MAX] {
+            let name = RoomName::from_entropy(bits);
+            assert_eq!(RoomName::parse(name.as_str()), Some(name.clone()), "{name}");
         }
     }
 

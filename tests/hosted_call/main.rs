@@ -13,14 +13,17 @@ use bytes::Bytes;
 use callbridge::agent::{JoinRequest, RoomEvent, RoomFailure};
 use callbridge::ids::{CallId, ParticipantId};
 use callbridge::media::OpusPacket;
-use callbridge::privacy::Secret;
+use callbridge::privacy::{Secret, SecretHash};
 use callbridge::rooms::whip::{self, Call, Caller};
-use callbridge::rooms::{MakeRoomError, RoomLink, Rooms, RoomsConfig, TrickleAnswer};
+use callbridge::rooms::{
+    IceSession, MakeRoomError, RoomAnswer, RoomLink, RoomName, Rooms, RoomsConfig, TrickleAnswer,
+};
 use callbridge::sys::clock;
 use tokio::sync::mpsc;
 
 use tones::{Recording, Tone};
 
+mod doors;
 mod tones;
 
 #[tokio::test]
@@ -114,12 +117,13 @@ async fn agents_hear_and_see_each_other() {
 async fn hanging_up_puts_a_human_out_at_once() {
     let rooms = open_rooms();
     let mut agent = join(&rooms, "lobby");
-    let (_call, ann) = enter(&rooms, "lobby", "Ann").await;
+    let (_call, ann) = enter_and_keep(&rooms, "lobby", "Ann").await;
     arrival(&mut agent).await;
 
-    assert!(rooms.hang_up("lobby", &ann).await);
-    assert_eq!(event(&mut agent).await, RoomEvent::ParticipantLeft(ann.clone()));
-    assert!(!rooms.hang_up("lobby", &ann).await, "they are gone");
+    assert!(!rooms.hang_up("lobby", &Secret::new("p_another")).await, "there is no such key");
+    assert!(rooms.hang_up("lobby", &ann.key).await);
+    assert_eq!(event(&mut agent).await, RoomEvent::ParticipantLeft(ann.participant));
+    assert!(!rooms.hang_up("lobby", &ann.key).await, "they are gone");
 }
 
 #[tokio::test]
@@ -215,11 +219,19 @@ async fn candidates_may_come_later() {
     let credentials = rest.iter().filter(|line| line.starts_with("a=ice-")).copied();
     let fragment: Vec<&str> = credentials.chain(candidates).collect();
     let fragment = fragment.join("\r\n") + "\r\na=candidate:1 1 udp 1 x.local 1 typ host\r\n";
-    let trickled = rooms.trickle("lobby", &answer.participant, &fragment).await;
+    let trickle = async |key: &Secret, of: IceSession, fragment: &str| {
+        rooms.trickle("lobby", key, of, fragment).await
+    };
+    let of = |tag: &str| IceSession::OneOf(vec!["another".to_owned(), tag.to_owned()]);
+    let outdated = trickle(&answer.key, of("one"), &fragment).await;
+    assert_eq!(outdated, Ok(TrickleAnswer::Outdated));
+    let trickled = trickle(&answer.key, of(&answer.ice_etag), &fragment).await;
     assert_eq!(trickled, Ok(TrickleAnswer::Added));
-    let nobody = ParticipantId::new("p_nobody");
-    assert_eq!(rooms.trickle("lobby", &nobody, &fragment).await, Err(RoomFailure::NotFound));
-    let nonsense = rooms.trickle("lobby", &answer.participant, "{}").await;
+    let trickled = trickle(&answer.key, IceSession::Any, &fragment).await;
+    assert_eq!(trickled, Ok(TrickleAnswer::Added));
+    let refused = trickle(&Secret::new("p_another"), IceSession::Any, &fragment).await;
+    assert_eq!(refused, Err(RoomFailure::NotFound));
+    let nonsense = trickle(&answer.key, IceSession::Any, "{}").await;
     assert!(matches!(nonsense, Err(RoomFailure::Media(_))));
 
     let call = caller.connect(&answer.sdp).await.unwrap();
@@ -240,7 +252,7 @@ async fn any_of_several_fingerprints_will_do() {
         let answer = rooms.enter("lobby", None, "Ann", &offer).await.unwrap();
         let _call = caller.connect(&answer.sdp).await.unwrap();
         arrival(&mut agent).await;
-        rooms.hang_up("lobby", &answer.participant).await;
+        rooms.hang_up("lobby", &answer.key).await;
     }
 }
 
@@ -263,37 +275,8 @@ async fn whoever_shows_another_certificate_never_comes_in() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!rooms.hang_up("lobby", &answer.participant).await);
+    assert!(!rooms.hang_up("lobby", &answer.key).await);
     assert!(agent.events.try_recv().is_err() && agent.packets.try_recv().is_err());
-}
-
-#[tokio::test]
-async fn a_room_with_a_token_needs_it() {
-    let rooms = Rooms::new(&RoomsConfig { open: false, ..config() }).unwrap();
-    let caller = Caller::prepare(LOOPBACK).await.unwrap();
-    let enter = async |token: Option<&Secret>| {
-        rooms.enter("office", token, "Ann", caller.offer()).await.map(|_| ())
-    };
-    assert_eq!(enter(None).await, Err(RoomFailure::NotFound));
-    assert_eq!(rooms.view("office").await, None);
-
-    let token = rooms.make("office").await.unwrap();
-    assert_eq!(rooms.make("office").await, Err(MakeRoomError::Exists));
-    assert_eq!(rooms.make("no way").await, Err(MakeRoomError::BadName));
-    assert_eq!(rooms.view("office").await.map(|room| room.open), Some(false));
-    assert_eq!(enter(None).await, Err(RoomFailure::Unauthorized));
-    assert_eq!(enter(Some(&Secret::new("rt_0"))).await, Err(RoomFailure::Unauthorized));
-    assert_eq!(enter(Some(&token)).await, Ok(()));
-
-    let refused = RoomEvent::Failed(RoomFailure::Unauthorized);
-    assert_eq!(event(&mut join(&rooms, "office")).await, refused);
-    let mut agent = rooms.join(&JoinRequest { token: Some(token), ..request("office") });
-    assert!(matches!(event(&mut agent).await, RoomEvent::Joined { .. }));
-
-    assert!(rooms.remove("office").await);
-    assert!(matches!(event(&mut agent).await, RoomEvent::Failed(RoomFailure::Closed(_))));
-    assert_eq!(within(agent.events.recv()).await, None);
-    assert!(!rooms.remove("office").await);
 }
 
 #[tokio::test]
@@ -303,21 +286,6 @@ async fn a_place_that_no_adapter_takes_is_refused_as_the_first_event() {
     let mut link = rooms.join(&JoinRequest { room_url: url.clone(), ..request("") });
     assert_eq!(event(&mut link).await, RoomEvent::Failed(RoomFailure::Unsupported(url)));
     assert_eq!(within(link.events.recv()).await, None);
-}
-
-#[tokio::test]
-async fn a_room_made_on_first_use_goes_when_the_last_has_left() {
-    let rooms = open_rooms();
-    let mut agent = join(&rooms, "lobby");
-    event(&mut agent).await;
-    assert_eq!(rooms.make("lobby").await, Err(MakeRoomError::Exists));
-    drop(agent);
-    let gone = async {
-        while rooms.make("lobby").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within(gone).await;
 }
 
 #[tokio::test]
@@ -347,17 +315,16 @@ impl Endpoint {
     async fn serve(rooms: Rooms) -> Self {
         let post = async |State(rooms): State<Rooms>, Path(room): Path<String>, offer: String| {
             let answer = rooms.enter(&room, None, "Ann", &offer).await.unwrap();
-            let location = format!("/rooms/{room}/participants/{}", answer.participant);
+            let location = format!("/rooms/{room}/participants/{}", answer.key.expose());
             (StatusCode::CREATED, [(header::LOCATION, location)], answer.sdp)
         };
-        let delete =
-            async |State(rooms): State<Rooms>,
-                   Path((room, participant)): Path<(String, String)>| {
-                rooms.hang_up(&room, &ParticipantId::new(participant)).await;
-            };
+        let delete = async |State(rooms): State<Rooms>,
+                            Path((room, key)): Path<(String, String)>| {
+            rooms.hang_up(&room, &Secret::new(key)).await;
+        };
         let router = Router::new()
             .route("/rooms/{room}/whip", routing::post(post))
-            .route("/rooms/{room}/participants/{participant}", routing::delete(delete))
+            .route("/rooms/{room}/participants/{key}", routing::delete(delete))
             .with_state(rooms);
         let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -368,10 +335,16 @@ impl Endpoint {
 }
 
 async fn enter(rooms: &Rooms, room: &str, name: &str) -> (Call, ParticipantId) {
+    let (call, answer) = enter_and_keep(rooms, room, name).await;
+    (call, answer.participant)
+}
+
+/// As `enter`, for those who want the key as well.
+async fn enter_and_keep(rooms: &Rooms, room: &str, name: &str) -> (Call, RoomAnswer) {
     let caller = Caller::prepare(LOOPBACK).await.unwrap();
     let answer = rooms.enter(room, None, name, caller.offer()).await.unwrap();
     let call = caller.connect(&answer.sdp).await.unwrap();
-    (call, answer.participant)
+    (call, answer)
 }
 
 async fn say(call: &Call, from: u16, to: u16) {

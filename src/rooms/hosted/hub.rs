@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -12,10 +11,10 @@ use super::room::{self, Agent, Order, Room};
 use super::seat::{Seat, Seats};
 use crate::agent::{Participant, RoomEvent, RoomFailure};
 use crate::media::OpusPacket;
-use crate::privacy::Secret;
+use crate::privacy::{Secret, SecretHash};
 use crate::rooms::url::RoomName;
 use crate::rooms::{MakeRoomError, RoomView};
-use crate::sys::{entropy, tasks};
+use crate::sys::tasks;
 
 /// Requests to the hub that may wait.
 ///
@@ -33,16 +32,24 @@ pub(super) enum Request {
     Find { name: RoomName, reply: oneshot::Sender<Option<mpsc::Sender<Order>>> },
     /// What may be told of a room.
     View { name: RoomName, reply: oneshot::Sender<Option<RoomView>> },
-    /// Make a room that needs a token.
-    Make { name: RoomName, reply: oneshot::Sender<Result<Secret, MakeRoomError>> },
+    /// Make a room that stays until it is removed.
+    Make { name: RoomName, lock: Lock, reply: oneshot::Sender<Result<(), MakeRoomError>> },
     /// Who is in a room, now and as it changes; the room stays while it is watched.
-    Watch { name: RoomName, reply: oneshot::Sender<Result<Presence, RoomFailure>> },
+    Watch { name: RoomName, token: Option<Secret>, reply: oneshot::Sender<Watched> },
     /// Close a room; tells whether there was one.
     Remove { name: RoomName, reply: oneshot::Sender<bool> },
+    /// Close every room; answered when all have said goodbye.
+    CloseAll { reply: oneshot::Sender<()> },
 }
 
 /// Who is in a room.
 pub(super) type Presence = watch::Receiver<Vec<Participant>>;
+
+/// The answer to someone who wants to watch.
+pub(super) type Watched = Result<Presence, RoomFailure>;
+
+/// What a made room is locked with: the hash of its token, or nothing.
+pub(super) type Lock = Option<SecretHash>;
 
 /// The answer to someone at the door.
 pub(super) type Admission = Result<Entry, RoomFailure>;
@@ -112,16 +119,20 @@ impl Hub {
             Request::View { name, reply } => {
                 let _ = reply.send(self.view(&name));
             }
-            Request::Make { name, reply } => {
-                let _ = reply.send(self.make(name));
+            Request::Make { name, lock, reply } => {
+                let _ = reply.send(self.make(name, lock));
             }
-            Request::Watch { name, reply } => {
-                let _ = reply.send(self.door(&name).map(|door| door.presence.subscribe()));
+            Request::Watch { name, token, reply } => {
+                let _ = reply.send(self.watch(&name, token.as_ref()));
             }
             Request::Remove { name, reply } => {
                 let door = self.rooms.remove(&name);
                 let _ = reply.send(door.is_some());
                 self.closing.extend(door.map(Door::close));
+            }
+            Request::CloseAll { reply } => {
+                self.close_all().await;
+                let _ = reply.send(());
             }
         }
     }
@@ -142,45 +153,60 @@ impl Hub {
             if !self.is_open {
                 return Err(RoomFailure::NotFound);
             }
-            self.build(name.clone(), None).ok_or(RoomFailure::Full)?;
+            self.build(name.clone(), Tenure::Passing).ok_or(RoomFailure::Full)?;
         }
         self.rooms.get(name).ok_or(RoomFailure::NotFound)
     }
 
     fn view(&self, name: &RoomName) -> Option<RoomView> {
         let open = match self.rooms.get(name) {
-            Some(door) => door.token.is_none(),
+            Some(door) => door.is_open(),
             None if self.is_open => true,
             None => return None,
         };
         Some(RoomView { name: name.as_str().to_owned(), open })
     }
 
-    fn make(&mut self, name: RoomName) -> Result<Secret, MakeRoomError> {
-        if self.rooms.contains_key(&name) {
-            return Err(MakeRoomError::Exists);
-        }
-        let token = Secret::new(format!("rt_{:032x}", entropy::bits()));
-        self.build(name, Some(token.clone())).ok_or(MakeRoomError::Full)?;
-        Ok(token)
+    fn watch(&mut self, name: &RoomName, token: Option<&Secret>) -> Watched {
+        let door = self.door(name)?;
+        let is_let_in = door.opens_to(token);
+        is_let_in.then(|| door.presence.subscribe()).ok_or(RoomFailure::Unauthorized)
     }
 
-    fn build(&mut self, name: RoomName, token: Option<Secret>) -> Option<()> {
+    /// A room of this name that was made on first use gives way if nobody is in it. Whoever
+    /// watches it is put out with it: the one that takes its place may be locked.
+    fn make(&mut self, name: RoomName, lock: Lock) -> Result<(), MakeRoomError> {
+        if self.rooms.get(&name).is_some_and(|door| !door.is_unused()) {
+            return Err(MakeRoomError::Exists);
+        }
+        self.closing.extend(self.rooms.remove(&name).map(Door::close));
+        self.build(name, Tenure::Made(lock)).ok_or(MakeRoomError::Full)
+    }
+
+    fn build(&mut self, name: RoomName, tenure: Tenure) -> Option<()> {
         if self.rooms.len() >= ROOMS_MAX {
             return None;
         }
-        tracing::info!(room = %name, is_open = token.is_none(), "a room is made");
-        self.rooms.insert(name.clone(), Door::build(name, token));
+        let door = Door::build(name.clone(), tenure);
+        tracing::info!(room = %name, is_open = door.is_open(), "a room is made");
+        self.rooms.insert(name, door);
         Some(())
+    }
+
+    async fn close_all(&mut self) {
+        let doors = self.rooms.drain().map(|(_, door)| door.close());
+        self.closing.extend(doors);
+        for room in self.closing.drain(..) {
+            // A room that panicked has ended too.
+            let _ = room.await;
+        }
     }
 
     /// Lets rooms go that were made on first use and that everyone has left.
     fn sweep(&mut self) {
         self.closing.retain(|room| !room.is_finished());
-        let is_unused = |_: &RoomName, door: &mut Door| {
-            door.token.is_none() && door.seats.taken() == 0 && door.presence.is_closed()
-        };
-        let unused: Vec<(RoomName, Door)> = self.rooms.extract_if(is_unused).collect();
+        let is_over = |_: &RoomName, door: &mut Door| door.is_unused() && door.presence.is_closed();
+        let unused: Vec<(RoomName, Door)> = self.rooms.extract_if(is_over).collect();
         for (name, door) in unused {
             tracing::info!(room = %name, "an empty room is let go");
             self.closing.push(door.close());
@@ -188,10 +214,19 @@ impl Hub {
     }
 }
 
+/// How a room came to be, and so how long it stays.
+#[derive(Debug)]
+enum Tenure {
+    /// Made on first use: open, and let go when nobody is in it.
+    Passing,
+    /// Made by an owner: stays until it is removed.
+    Made(Lock),
+}
+
 /// A room as the hub knows it.
 #[derive(Debug)]
 struct Door {
-    token: Option<Secret>,
+    tenure: Tenure,
     seats: Seats,
     orders: mpsc::Sender<Order>,
     heard: mpsc::Sender<OpusPacket>,
@@ -200,24 +235,29 @@ struct Door {
 }
 
 impl Door {
-    fn build(name: RoomName, token: Option<Secret>) -> Self {
+    fn build(name: RoomName, tenure: Tenure) -> Self {
         let (orders, given) = mpsc::channel(room::ROOM_ORDERS_CAPACITY);
         let (heard, said) = mpsc::channel(room::HEARD_CAPACITY);
         let presence = watch::Sender::new(Vec::new());
         let room = Room::new(name, presence.clone());
         let task = tasks::spawn("room", room.run(given, said));
-        Self { token, seats: Seats::new(ROOM_MAX), orders, heard, presence, task }
+        Self { tenure, seats: Seats::new(ROOM_MAX), orders, heard, presence, task }
     }
 
-    /// Compares in constant time: a token must not be guessed letter by letter.
+    fn is_open(&self) -> bool {
+        matches!(self.tenure, Tenure::Passing | Tenure::Made(None))
+    }
+
     fn opens_to(&self, token: Option<&Secret>) -> bool {
-        match (&self.token, token) {
-            (None, _) => true,
-            (Some(ours), Some(theirs)) => {
-                ours.expose().as_bytes().ct_eq(theirs.expose().as_bytes()).into()
-            }
-            (Some(_), None) => false,
+        match &self.tenure {
+            Tenure::Passing | Tenure::Made(None) => true,
+            Tenure::Made(Some(lock)) => token.is_some_and(|token| lock.is_of(token)),
         }
+    }
+
+    /// Whether it was made on first use, and nobody is in it or on the way into it.
+    fn is_unused(&self) -> bool {
+        matches!(self.tenure, Tenure::Passing) && self.seats.taken() == 0
     }
 
     /// Tells the room to end; its task does so by itself, but must be kept until it has.
@@ -244,8 +284,8 @@ async fn seat_agent(admission: Admission, agent: Newcomer) {
     }
 }
 
-/// How many rooms there may be.
-const ROOMS_MAX: usize = 1000;
+/// How many rooms there may be; an empty one is a few kilobytes.
+const ROOMS_MAX: usize = 10_000;
 
 /// How many may be in one room.
 const ROOM_MAX: usize = 50;
@@ -255,3 +295,51 @@ const HOUSE_MAX: usize = 2000;
 
 /// How soon an empty room is let go.
 const SWEEP: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_room_made_on_first_use_goes_when_it_is_empty_and_unwatched() {
+        let mut hub = Hub::new(true);
+        let entry = hub.admit(&lobby(), None).unwrap();
+        let presence = hub.watch(&lobby(), None).unwrap();
+        hub.sweep();
+        assert_eq!(hub.rooms.len(), 1, "somebody is in it");
+        drop(entry);
+        hub.sweep();
+        assert_eq!(hub.rooms.len(), 1, "somebody watches it");
+        drop(presence);
+        hub.sweep();
+        assert_eq!(hub.rooms.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_made_room_stays_though_nobody_is_in_it() {
+        let mut hub = Hub::new(false);
+        for lock in [None, Some(SecretHash::of(&Secret::new("rt_1")))] {
+            let is_open = lock.is_none();
+            hub.make(lobby(), lock).unwrap();
+            hub.sweep();
+            assert_eq!(hub.view(&lobby()).map(|room| room.open), Some(is_open));
+            let refused = hub.admit(&lobby(), Some(&Secret::new("rt_2"))).err();
+            assert_eq!(refused, (!is_open).then_some(RoomFailure::Unauthorized));
+            hub.close_all().await;
+        }
+        assert_eq!(hub.admit(&lobby(), None).err(), Some(RoomFailure::NotFound));
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_when_all_seats_are_taken_is_told() {
+        let mut hub = Hub::new(true);
+        let seated: Vec<_> = (0..ROOM_MAX).map(|_| hub.admit(&lobby(), None).unwrap()).collect();
+        assert_eq!(hub.admit(&lobby(), None).err(), Some(RoomFailure::Full));
+        drop(seated);
+        assert!(hub.admit(&lobby(), None).is_ok());
+    }
+
+    fn lobby() -> RoomName {
+        RoomName::parse("lobby").unwrap()
+    }
+}

@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::IceSession;
 use super::room::Order;
 use crate::ids::ParticipantId;
 use crate::media::OpusPacket;
@@ -17,11 +18,14 @@ pub(super) const LEG_ORDERS_CAPACITY: usize = 8;
 /// What a leg is told.
 #[derive(Debug)]
 pub(super) enum LegOrder {
-    /// The peer trickles.
-    Trickle { fragment: Fragment, reply: oneshot::Sender<Result<Trickled, PeerError>> },
+    /// The peer trickles, for the ICE session that it believes to be in.
+    Trickle { fragment: Fragment, of: IceSession, reply: oneshot::Sender<TrickleReply> },
     /// Say goodbye and end.
     HangUp,
 }
+
+/// What has become of a fragment; `None` if it is for another ICE session.
+pub(super) type TrickleReply = Result<Option<Trickled>, PeerError>;
 
 /// Where a leg reports to.
 #[derive(Clone, Debug)]
@@ -54,9 +58,10 @@ pub(super) async fn run(
                 PeerEvent::Lost(reason) => break reason,
             },
             order = orders.recv() => match order {
-                Some(LegOrder::Trickle { fragment, reply }) => {
+                Some(LegOrder::Trickle { fragment, of, reply }) => {
+                    let trickled = trickle(&mut peer, &fragment, &of).await;
                     // Who asked may have gone; the candidates are taken all the same.
-                    let _ = reply.send(peer.trickle(&fragment).await);
+                    let _ = reply.send(trickled);
                 }
                 Some(LegOrder::HangUp) | None => break "it hung up",
             },
@@ -66,4 +71,13 @@ pub(super) async fn run(
     // The others need not wait for our goodbye.
     let _ = to.orders.send(Order::Gone(id)).await;
     peer.close().await;
+}
+
+async fn trickle(peer: &mut Peer, fragment: &Fragment, of: &IceSession) -> TrickleReply {
+    match of {
+        IceSession::Any => {}
+        IceSession::OneOf(tags) if tags.iter().any(|tag| peer.is_known_as(tag)) => {}
+        IceSession::OneOf(_) => return Ok(None),
+    }
+    peer.trickle(fragment).await.map(Some)
 }

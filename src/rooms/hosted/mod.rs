@@ -25,7 +25,7 @@ use super::url::{RoomName, RoomUrl};
 use super::{EVENTS_CAPACITY, PACKETS_CAPACITY, PLAYOUT_CAPACITY, RoomLink};
 use crate::agent::{JoinRequest, Participant, RoomEvent, RoomFailure};
 use crate::ids::ParticipantId;
-use crate::privacy::Secret;
+use crate::privacy::{Secret, SecretHash};
 use crate::sys::{entropy, tasks};
 
 /// How rooms are hosted.
@@ -66,12 +66,24 @@ pub struct RoomView {
 /// What a human gets who has come in by WHIP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomAnswer {
-    /// Their id in the room.
+    /// Their id, as the owners of agents in the room are told it.
     pub participant: ParticipantId,
+    /// The same id, as what gives the right to change or end their leg, and to watch the room:
+    /// other humans in the room know them by another name.
+    pub key: Secret,
     /// The SDP answer.
     pub sdp: String,
     /// The entity tag of the ICE session (RFC 9725, section 4.3.1), without quotes.
     pub ice_etag: String,
+}
+
+/// The ICE sessions a fragment is meant for (RFC 9725, section 4.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IceSession {
+    /// Whichever it is.
+    Any,
+    /// One with an entity tag of these, which are without quotes.
+    OneOf(Vec<String>),
 }
 
 /// What has become of a trickled fragment (RFC 9725, section 4.3).
@@ -86,15 +98,14 @@ pub enum TrickleAnswer {
         /// The entity tag of the new ICE session, without quotes.
         ice_etag: String,
     },
+    /// It is for another ICE session than the one that runs, and nothing was done (412).
+    Outdated,
 }
 
 /// Why a room was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MakeRoomError {
-    /// The name is empty, too long, or has other signs than letters, digits, `-`, `_` and `.`.
-    #[error("a room's name has 1 to 64 letters, digits, '-', '_' or '.'")]
-    BadName,
-    /// There is a room of this name.
+    /// There is a room of this name, and it is not one made on first use that stands empty.
     #[error("there is a room of this name already")]
     Exists,
     /// There are as many rooms as there may be.
@@ -162,80 +173,91 @@ impl Rooms {
         outcome.unwrap_or_else(|_| Err(RoomFailure::Unreachable("the answer took too long".into())))
     }
 
-    /// Takes a human's trickled candidates, or restarts ICE with their new credentials.
+    /// Takes trickled candidates of the human who has this key, or restarts ICE with their new
+    /// credentials.
     pub async fn trickle(
         &self,
         room: &str,
-        participant: &ParticipantId,
+        key: &Secret,
+        of: IceSession,
         fragment: &str,
     ) -> Result<TrickleAnswer, RoomFailure> {
         let fragment = Fragment::read(fragment).map_err(|error| media(&error.into()))?;
-        let leg = self.leg(room, participant).await.ok_or(RoomFailure::NotFound)?;
+        let ask = |reply| Order::Leg { key: key.clone(), reply };
+        let leg = self.ask_room(room, ask).await.flatten().ok_or(RoomFailure::NotFound)?;
         let (reply, answer) = oneshot::channel();
-        let order = LegOrder::Trickle { fragment, reply };
+        let order = LegOrder::Trickle { fragment, of, reply };
         leg.send(order).await.map_err(|_| RoomFailure::NotFound)?;
         let trickled = tokio::time::timeout(ENTER, answer).await.map_err(|_| unreachable())?;
         match trickled.map_err(|_| RoomFailure::NotFound)?.map_err(|error| media(&error))? {
-            Trickled::Added => Ok(TrickleAnswer::Added),
-            Trickled::Restarted { fragment, ufrag } => {
+            Some(Trickled::Added) => Ok(TrickleAnswer::Added),
+            Some(Trickled::Restarted { fragment, ufrag }) => {
                 Ok(TrickleAnswer::Restarted { fragment, ice_etag: ufrag })
             }
+            None => Ok(TrickleAnswer::Outdated),
         }
     }
 
-    /// Puts a human out of a room; tells whether there was one.
-    pub async fn hang_up(&self, room: &str, participant: &ParticipantId) -> bool {
-        let Some(orders) = self.find(room).await else { return false };
-        let (reply, is_there) = oneshot::channel();
-        let order = Order::HangUp { id: participant.clone(), reply };
-        orders.send(order).await.is_ok() && is_there.await.unwrap_or(false)
+    /// Puts the human who has this key out of a room; tells whether there was one.
+    pub async fn hang_up(&self, room: &str, key: &Secret) -> bool {
+        let ask = |reply| Order::HangUp { key: key.clone(), reply };
+        self.ask_room(room, ask).await.unwrap_or(false)
     }
 
     /// What may be told of a room; `None` if there is none and none would be made.
     pub async fn view(&self, room: &str) -> Option<RoomView> {
         let name = RoomName::parse(room)?;
-        let (reply, view) = oneshot::channel();
-        self.requests.send(Request::View { name, reply }).await.ok()?;
-        view.await.ok()?
+        self.ask(|reply| Request::View { name, reply }).await?
     }
 
-    /// Who is in a room, now and as it changes. The room stays while it is watched.
+    /// Who is in a room, now and as it changes, for whoever may come in with this token. The room
+    /// stays while it is watched.
     pub async fn watch(
         &self,
         room: &str,
+        token: Option<&Secret>,
     ) -> Result<watch::Receiver<Vec<Participant>>, RoomFailure> {
         let name = RoomName::parse(room).ok_or(RoomFailure::NotFound)?;
-        let (reply, presence) = oneshot::channel();
-        let asked = self.requests.send(Request::Watch { name, reply }).await;
-        asked.map_err(|_| RoomFailure::NotFound)?;
-        presence.await.unwrap_or(Err(RoomFailure::NotFound))
+        let ask = |reply| Request::Watch { name, token: token.cloned(), reply };
+        self.ask(ask).await.unwrap_or(Err(RoomFailure::NotFound))
     }
 
-    /// Makes a room that stays until removed and that needs the token given here.
-    pub async fn make(&self, room: &str) -> Result<Secret, MakeRoomError> {
-        let name = RoomName::parse(room).ok_or(MakeRoomError::BadName)?;
-        let (reply, made) = oneshot::channel();
-        let is_asked = self.requests.send(Request::Make { name, reply }).await.is_ok();
-        if is_asked {
-            made.await.unwrap_or(Err(MakeRoomError::Full))
-        } else {
-            Err(MakeRoomError::Full)
-        }
+    /// Who is in a room, now and as it changes, for the human in it who has this key.
+    pub async fn watch_from_inside(
+        &self,
+        room: &str,
+        key: &Secret,
+    ) -> Result<watch::Receiver<Vec<Participant>>, RoomFailure> {
+        let ask = |reply| Order::Watch { key: key.clone(), reply };
+        self.ask_room(room, ask).await.flatten().ok_or(RoomFailure::Unauthorized)
+    }
+
+    /// Makes a room that stays until it is removed. With a `lock`, joining needs the token that it
+    /// is the hash of; without one, the room is open.
+    pub async fn make(
+        &self,
+        name: RoomName,
+        lock: Option<SecretHash>,
+    ) -> Result<(), MakeRoomError> {
+        let made = self.ask(|reply| Request::Make { name, lock, reply }).await;
+        made.unwrap_or(Err(MakeRoomError::Full))
     }
 
     /// Closes a room and puts everyone out; tells whether there was one.
     pub async fn remove(&self, room: &str) -> bool {
         let Some(name) = RoomName::parse(room) else { return false };
-        let (reply, is_there) = oneshot::channel();
-        self.requests.send(Request::Remove { name, reply }).await.is_ok()
-            && is_there.await.unwrap_or(false)
+        self.ask(|reply| Request::Remove { name, reply }).await.unwrap_or(false)
+    }
+
+    /// Closes every room; returns when everyone has been told goodbye.
+    pub async fn close_all(&self) {
+        // A hub that has ended has no rooms.
+        let _ = self.ask(|reply| Request::CloseAll { reply }).await;
     }
 
     async fn admit(&self, name: RoomName, token: Option<Secret>) -> Result<Entry, RoomFailure> {
-        let (reply, admission) = oneshot::channel();
-        let request = Request::Admit { name, token, reply };
-        self.requests.send(request).await.map_err(|_| unreachable())?;
-        admission.await.map_err(|_| unreachable())?
+        let admission = self.ask(|reply| Request::Admit { name, token, reply }).await;
+        admission.ok_or_else(unreachable)?
     }
 
     async fn answer(
@@ -250,28 +272,35 @@ impl Rooms {
         let (Leg { peer, ear, voice }, answer) = accepted.map_err(|error| media(&error))?;
         let Answer { sdp, ufrag } = answer;
         let participant = who.id.clone();
+        let key = Secret::new(participant.as_str());
         let (leg, orders) = mpsc::channel(LEG_ORDERS_CAPACITY);
         let Entry { seat, orders: room, heard } = entry;
         let to = ToRoom { room: name, orders: room.clone(), heard };
         let task = tasks::spawn("leg", leg::run(participant.clone(), peer, ear, orders, to));
-        let human = Human { who, voice, leg, task, seat };
+        let human = Human { who, key: SecretHash::of(&key), voice, leg, task, seat };
         let closed = |_| RoomFailure::Closed("the room was closed".to_owned());
         room.send(Order::Human(human)).await.map_err(closed)?;
-        Ok(RoomAnswer { participant, sdp, ice_etag: ufrag })
+        Ok(RoomAnswer { participant, key, sdp, ice_etag: ufrag })
     }
 
-    async fn leg(&self, room: &str, id: &ParticipantId) -> Option<mpsc::Sender<LegOrder>> {
-        let orders = self.find(room).await?;
-        let (reply, leg) = oneshot::channel();
-        orders.send(Order::Leg { id: id.clone(), reply }).await.ok()?;
-        leg.await.ok()?
-    }
-
-    async fn find(&self, room: &str) -> Option<mpsc::Sender<Order>> {
+    /// Asks a room; `None` if there is none, or if it has closed.
+    async fn ask_room<T>(
+        &self,
+        room: &str,
+        order: impl FnOnce(oneshot::Sender<T>) -> Order,
+    ) -> Option<T> {
         let name = RoomName::parse(room)?;
-        let (reply, orders) = oneshot::channel();
-        self.requests.send(Request::Find { name, reply }).await.ok()?;
-        orders.await.ok()?
+        let orders = self.ask(|reply| Request::Find { name, reply }).await??;
+        let (reply, answer) = oneshot::channel();
+        orders.send(order(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks the hub; `None` if it has ended.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 

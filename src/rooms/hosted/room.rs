@@ -13,6 +13,7 @@ use super::seat::Seat;
 use crate::agent::{Participant, RoomEvent, RoomFailure};
 use crate::ids::ParticipantId;
 use crate::media::{CodecError, FRAME_MS, OpusPacket};
+use crate::privacy::{Secret, SecretHash};
 use crate::rooms::peer::Voice;
 use crate::rooms::url::RoomName;
 use crate::sys::{clock, entropy, tasks};
@@ -38,10 +39,12 @@ pub(super) enum Order {
     Gone(ParticipantId),
     /// An agent comes in.
     Agent(Agent),
-    /// Whoever asks wants to speak to a human's leg.
-    Leg { id: ParticipantId, reply: oneshot::Sender<Option<mpsc::Sender<LegOrder>>> },
-    /// Put a human out; tells whether there was one.
-    HangUp { id: ParticipantId, reply: oneshot::Sender<bool> },
+    /// Whoever has this key wants to speak to their leg.
+    Leg { key: Secret, reply: oneshot::Sender<Option<mpsc::Sender<LegOrder>>> },
+    /// Whoever has this key wants to see who is in.
+    Watch { key: Secret, reply: oneshot::Sender<Option<watch::Receiver<Vec<Participant>>>> },
+    /// Put out the human who has this key; tells whether there was one.
+    HangUp { key: Secret, reply: oneshot::Sender<bool> },
     /// Put everyone out.
     Close,
 }
@@ -50,6 +53,8 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Human {
     pub(super) who: Participant,
+    /// What only they know: the right to change or end their leg.
+    pub(super) key: SecretHash,
     pub(super) voice: Voice,
     pub(super) leg: mpsc::Sender<LegOrder>,
     pub(super) task: tasks::Task,
@@ -139,20 +144,27 @@ impl Room {
             Order::Connected(id) => self.let_in(&id),
             Order::Gone(id) => self.let_go(&id),
             Order::Agent(agent) => self.let_agent_in(agent),
-            Order::Leg { id, reply } => {
-                let leg = self.humans().find(|human| human.who.id == id);
-                let _ = reply.send(leg.map(|human| human.leg.clone()));
+            Order::Leg { key, reply } => {
+                let _ = reply.send(self.owner_of(&key).map(|human| human.leg.clone()));
             }
-            Order::HangUp { id, reply } => {
-                let leg = self.humans().find(|human| human.who.id == id);
-                let is_there =
-                    leg.is_some_and(|human| human.leg.try_send(LegOrder::HangUp).is_ok());
-                self.let_go(&id);
-                let _ = reply.send(is_there);
+            Order::Watch { key, reply } => {
+                let is_in = self.owner_of(&key).is_some();
+                let _ = reply.send(is_in.then(|| self.presence.subscribe()));
+            }
+            Order::HangUp { key, reply } => {
+                let _ = reply.send(self.hang_up(&key));
             }
             Order::Close => {}
         }
         self.publish();
+    }
+
+    fn hang_up(&mut self, key: &Secret) -> bool {
+        let Some(human) = self.owner_of(key) else { return false };
+        let is_there = human.leg.try_send(LegOrder::HangUp).is_ok();
+        let id = human.who.id.clone();
+        self.let_go(&id);
+        is_there
     }
 
     /// Lets watchers know if somebody has come or gone.
@@ -315,6 +327,11 @@ impl Room {
         for agent in &self.agents {
             let _ = agent.events.try_send(RoomEvent::Failed(closed.clone()));
         }
+    }
+
+    /// The human who has this key.
+    fn owner_of(&self, key: &Secret) -> Option<&Human> {
+        self.humans().find(|human| human.key.is_of(key))
     }
 
     fn humans(&self) -> impl Iterator<Item = &Human> {

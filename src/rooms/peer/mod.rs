@@ -146,6 +146,11 @@ impl Peer {
         Ok(Trickled::Added)
     }
 
+    /// Whether this is our ICE user name as it stands: the name of the ICE session.
+    pub(super) fn is_known_as(&self, name: &str) -> bool {
+        matches!(&self.side, Side::Answerer { ufrag, .. } if ufrag == name)
+    }
+
     /// Says goodbye and ends the leg.
     pub(super) async fn close(self) {
         match tokio::time::timeout(GOODBYE, self.connection.0.close()).await {
