@@ -8,12 +8,12 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 
 use crate::agent::Limits;
-use crate::api::{self, ApiConfig};
+use crate::api::{self, ApiConfig, Rates};
 use crate::config::{Config, LOCAL, ModelsConfig, ProfileConfig};
 use crate::models::ModelProfile;
 use crate::models::local::{LocalModel, LocalModelConfig};
 use crate::rooms::{Rooms, RoomsConfig};
-use crate::runtime::{Gateway, Models, Shell};
+use crate::runtime::{ArchivePolicy, Gateway, Models, Shell};
 use crate::store::Store;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -73,11 +73,15 @@ impl App {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let shell = Shell::new(rooms, minds.models, limits(config));
+        let shell = shell.archiving(ArchivePolicy {
+            enabled: config.archive.enabled,
+            kept: config.archive.kept,
+        });
         let gateway = Gateway::start(shell, store).await?;
         Ok(Self {
             listener,
             gateway,
-            api: ApiConfig { admin_token: config.admin_token.clone() },
+            api: ApiConfig { admin_token: config.admin_token.clone(), rates: rates(config) },
             shutdown_grace: config.grace.shutdown,
             _local: minds.local,
         })
@@ -140,6 +144,7 @@ fn of(profile: &ProfileConfig) -> ModelProfile {
         key: profile.key.clone(),
         voice: profile.voice.clone(),
         transcription: Some(transcription),
+        images: profile.images,
         ..ModelProfile::new(profile.name.clone(), profile.url.clone())
     }
 }
@@ -151,6 +156,14 @@ fn limits(config: &Config) -> Limits {
         inactive: config.retention.inactive,
         shutdown_grace: config.grace.shutdown,
         ..Limits::default()
+    }
+}
+
+fn rates(config: &Config) -> Rates {
+    Rates {
+        requests_per_second: config.limits.requests,
+        wrong_keys_per_second: config.limits.wrong_keys,
+        messages_per_second: config.limits.messages,
     }
 }
 

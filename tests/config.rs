@@ -21,6 +21,8 @@ fn without_any_source_everything_has_its_default() {
     assert_eq!(config.grace.client, Duration::from_secs(15));
     assert_eq!(config.retention.inactive, Duration::from_hours(24));
     assert_eq!(config.archive.kept, Duration::from_hours(30 * 24));
+    let limits = config.limits;
+    assert_eq!((limits.requests, limits.wrong_keys, limits.messages), (2000, 20, 5000));
     assert!(config.rooms.open && !config.rooms.files);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
@@ -85,6 +87,7 @@ fn a_named_file_must_exist_and_the_default_one_need_not() {
 fn a_key_selects_openai() {
     let config = load(&Setup { env: &[("OPENAI_API_KEY", "sk-1")], ..Setup::default() }).unwrap();
     assert_eq!(config.model.default, "openai");
+    assert!(config.model.profiles[0].images);
     let openai = &config.model.profiles[0];
     assert_eq!(openai.url, "wss://api.openai.com/v1/realtime");
     assert_eq!(openai.model, "gpt-realtime-2.1");
@@ -103,7 +106,7 @@ fn an_address_alone_selects_openai_without_a_key() {
 fn the_file_may_add_profiles_whose_keys_are_in_the_environment() {
     let setup = Setup {
         file: "model = 'mine'\n[models.mine]\nurl = 'wss://example.com/v1'\nmodel = 'm'\n\
-               key_env = 'MY_KEY'\nvoice = 'v'\n",
+               images = false\nkey_env = 'MY_KEY'\nvoice = 'v'\n",
         env: &[("MY_KEY", "secret")],
         ..Setup::default()
     };
@@ -112,6 +115,7 @@ fn the_file_may_add_profiles_whose_keys_are_in_the_environment() {
     let mine = &config.model.profiles[0];
     assert_eq!((mine.name.as_str(), mine.voice.as_deref()), ("mine", Some("v")));
     assert_eq!(mine.key.as_ref().unwrap().expose(), "secret");
+    assert!(!mine.images);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod caller;
 pub mod check_config;
 mod demo;
 mod model;
+mod open_files;
 mod print;
 mod serve;
 mod socketio;
@@ -82,6 +83,7 @@ fn start(command: Command, config: Config) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match command {

@@ -29,6 +29,9 @@ impl Config {
         row("retention.idle_minutes", (self.retention.idle.as_secs() / 60).to_string());
         row("archive.enabled", self.archive.enabled.to_string());
         row("archive.days", (self.archive.kept.as_secs() / 86_400).to_string());
+        row("limits.requests_per_second", self.limits.requests.to_string());
+        row("limits.wrong_keys_per_second", self.limits.wrong_keys.to_string());
+        row("limits.messages_per_second", self.limits.messages.to_string());
         row("rooms.open", self.rooms.open.to_string());
         row("rooms.files", self.rooms.files.to_string());
         row("log.format", format_name(self.log.format).to_owned());
@@ -44,6 +47,7 @@ fn describe_profile(profile: &ProfileConfig, row: &mut impl FnMut(&str, String))
     row(&key("key"), hidden(profile.key.as_ref()));
     row(&key("voice"), profile.voice.clone().unwrap_or_else(none));
     row(&key("transcription_model"), profile.transcription_model.clone().unwrap_or_else(none));
+    row(&key("images"), profile.images.to_string());
 }
 
 fn none() -> String {

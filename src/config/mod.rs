@@ -46,6 +46,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// Whether and how long to keep past calls.
     pub archive: ArchiveConfig,
+    /// How much one caller may ask for.
+    pub limits: LimitsConfig,
     /// Who may enter rooms.
     pub rooms: RoomsConfig,
     /// How to log.
@@ -79,6 +81,17 @@ pub struct ArchiveConfig {
     pub enabled: bool,
     /// How long.
     pub kept: Duration,
+}
+
+/// How much one caller may ask for, each second; 0 is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Requests with one API key.
+    pub requests: u32,
+    /// Wrong keys from one address.
+    pub wrong_keys: u32,
+    /// Messages of one client.
+    pub messages: u32,
 }
 
 /// Who may enter rooms.
@@ -157,6 +170,11 @@ impl Config {
                 enabled: reader.take("archive.enabled", parse::boolean).unwrap_or(true),
                 kept: duration(reader, "archive.days", 30, DAY),
             },
+            limits: LimitsConfig {
+                requests: rate(reader, "limits.requests_per_second", 2000),
+                wrong_keys: rate(reader, "limits.wrong_keys_per_second", 20),
+                messages: rate(reader, "limits.messages_per_second", 5000),
+            },
             rooms: RoomsConfig {
                 open: reader
                     .take("rooms.open", parse::boolean)
@@ -196,6 +214,12 @@ fn duration(reader: &mut Reader<'_>, key: &str, default: u64, unit: Duration) ->
     Duration::from_secs(number * unit.as_secs())
 }
 
+/// How often a second something may happen.
+fn rate(reader: &mut Reader<'_>, key: &str, default: u32) -> u32 {
+    let number = reader.take(key, parse::whole(0..=RATE_MAX));
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+}
+
 /// What is open to other machines by these settings, or needlessly shut.
 fn warn_of_exposure(config: &Config, reader: &mut Reader<'_>) {
     if config.listen.ip().is_loopback() {
@@ -223,6 +247,8 @@ fn warn_of_exposure(config: &Config, reader: &mut Reader<'_>) {
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DATABASE: &str = "sqlite:callbridge.db";
+/// More is no limit; 0 says that better.
+const RATE_MAX: u64 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

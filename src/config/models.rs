@@ -34,6 +34,8 @@ pub struct ProfileConfig {
     pub voice: Option<String>,
     /// The model that transcribes what is heard; `None` leaves the choice to the adapter.
     pub transcription_model: Option<String>,
+    /// Whether it is shown images.
+    pub images: bool,
 }
 
 /// The model that comes with callbridge.
@@ -97,6 +99,7 @@ fn openai(reader: &mut Reader<'_>) -> Option<ProfileConfig> {
             .or_else(|| reader.sources.variable(OPENAI_KEY_ENV).map(Secret::new)),
         voice: take(reader, OPENAI, "voice", parse::word),
         transcription_model: take(reader, OPENAI, "transcription_model", parse::word),
+        images: images(reader, OPENAI),
     };
     (own_server || profile.key.is_some()).then_some(profile)
 }
@@ -119,8 +122,14 @@ fn other(reader: &mut Reader<'_>, name: &str) -> Option<ProfileConfig> {
     let key = key(reader, name);
     let voice = take(reader, name, "voice", parse::word);
     let transcription_model = take(reader, name, "transcription_model", parse::word);
+    let images = images(reader, name);
     let name = name.to_owned();
-    Some(ProfileConfig { name, url: url?, model: model?, key, voice, transcription_model })
+    Some(ProfileConfig { name, url: url?, model: model?, key, voice, transcription_model, images })
+}
+
+/// A server of the protocol sees, unless its profile says that it does not.
+fn images(reader: &mut Reader<'_>, profile: &str) -> bool {
+    take(reader, profile, "images", parse::boolean).unwrap_or(true)
 }
 
 fn take<T>(

@@ -93,6 +93,15 @@ settings! {
     /// Days that past calls are kept.
     "archive.days" "CALLBRIDGE_ARCHIVE_DAYS" "archive-days" DAYS
         = "30";
+    /// Requests a second with one API key; twice as many at once; 0 is no limit.
+    "limits.requests_per_second" "CALLBRIDGE_LIMITS_REQUESTS_PER_SECOND"
+        "limits-requests-per-second" NUMBER = "2000";
+    /// Wrong keys a second from one address; five times as many at once; 0 is no limit.
+    "limits.wrong_keys_per_second" "CALLBRIDGE_LIMITS_WRONG_KEYS_PER_SECOND"
+        "limits-wrong-keys-per-second" NUMBER = "20";
+    /// Messages a second from one client; ten times as many at once; 0 is no limit.
+    "limits.messages_per_second" "CALLBRIDGE_LIMITS_MESSAGES_PER_SECOND"
+        "limits-messages-per-second" NUMBER = "5000";
     /// Whether hosted rooms need no token and are made on first use.
     "rooms.open" "CALLBRIDGE_ROOMS_OPEN" "rooms-open" BOOL
         = "true when listening on loopback, else false";

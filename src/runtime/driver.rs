@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::archive::Recorder;
 use super::clients::Clients;
 use super::handle::Subscription;
+use super::handoff::{HandOff, Handover, HeirDoor};
 use super::shell::Shell;
 use super::sound::{Sound, SoundOutput};
 use crate::agent::{
-    Agent, AgentRecord, Command, Event, ModelEvent, ModelFailure, Rejection, RoomEvent,
-    RoomFailure, Snapshot,
+    Agent, AgentRecord, Command, Event, Memory, ModelAction, ModelEvent, ModelFailure, Rejection,
+    RoomEvent, RoomFailure, Snapshot,
 };
 use crate::ids::{AgentId, ClientId};
 use crate::media::OpusPacket;
@@ -32,6 +34,10 @@ pub(super) enum Input {
     Command(Command, oneshot::Sender<Result<(), Rejection>>),
     /// A client wants to listen.
     Subscribe(ClientId, oneshot::Sender<Subscription>),
+    /// The owner asks to pass the conversation on, through a door that is held open.
+    HandOff(HandOff),
+    /// Another agent's conversation comes.
+    TakeOver(Box<Handover>),
     /// The process is going down.
     Shutdown,
     /// Nothing asks for this: it stands for a bug of ours.
@@ -40,13 +46,10 @@ pub(super) enum Input {
 }
 
 /// How an agent's task ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Exit {
     /// The agent is to be deleted.
-    Forget {
-        /// Whether its time to live has run out.
-        expired: bool,
-    },
+    Forget(Memory),
     /// The agent is kept for the next process.
     Stop,
 }
@@ -58,6 +61,7 @@ pub(super) struct Driver {
     pub(super) name: String,
     pub(super) agent: Agent,
     pub(super) shell: Arc<Shell>,
+    pub(super) recorder: Recorder,
     pub(super) clients: Clients,
     pub(super) inbox: mpsc::Receiver<Input>,
     pub(super) snapshot: watch::Sender<Snapshot>,
@@ -68,6 +72,8 @@ pub(super) struct Driver {
     pub(super) model: Option<ModelLink>,
     pub(super) sound: Option<Sound>,
     pub(super) frames_refused: u32,
+    /// The way to the agent that goes on, while this one is handed off.
+    pub(super) heir: Option<HeirDoor>,
 }
 
 /// Something from outside.
@@ -77,6 +83,8 @@ enum Stimulus {
     Packet(Option<OpusPacket>),
     Room(Option<RoomEvent>),
     Model(Option<ModelItem>),
+    /// The model takes actions again.
+    Roomy,
     Woken,
 }
 
@@ -96,6 +104,7 @@ impl Driver {
             id: record.id.clone(),
             name: record.spec.name.clone(),
             agent,
+            recorder: shell.recorder(record),
             shell,
             clients: Clients::default(),
             inbox,
@@ -106,6 +115,7 @@ impl Driver {
             model: None,
             sound: None,
             frames_refused: 0,
+            heir: None,
         };
         (driver, door, seen)
     }
@@ -125,16 +135,23 @@ impl Driver {
     async fn wait(&mut self) -> Stimulus {
         let wake = self.wake_at();
         let Self { inbox, clients, room, model, .. } = self;
+        let (items, actions) = match model {
+            Some(link) => (Some(&mut link.items), Some(&link.actions)),
+            None => (None, None),
+        };
+        // What clients ask may become actions: it waits while the model does not take them.
+        let is_roomy = actions.is_none_or(|actions| actions.capacity() >= ACTIONS_AT_ONCE);
         let (packets, events) = match room {
             Some(link) => (Some(&mut link.packets), Some(&mut link.events)),
             None => (None, None),
         };
         tokio::select! {
             packet = receive(packets) => Stimulus::Packet(packet),
-            item = receive(model.as_mut().map(|link| &mut link.items)) => Stimulus::Model(item),
+            item = receive(items) => Stimulus::Model(item),
             () = sleep_until(wake) => Stimulus::Woken,
             event = receive(events) => Stimulus::Room(event),
-            input = inbox.recv() => Stimulus::Input(input),
+            input = inbox.recv(), if is_roomy => Stimulus::Input(input),
+            () = until_roomy(actions), if !is_roomy => Stimulus::Roomy,
             client = clients.departure() => Stimulus::Departed(client),
         }
     }
@@ -152,6 +169,7 @@ impl Driver {
             Stimulus::Packet(packet) => self.take_packet(packet, now),
             Stimulus::Room(event) => self.take_room_event(event, now),
             Stimulus::Model(item) => self.take_model_item(item, now),
+            Stimulus::Roomy => {}
             Stimulus::Woken => {
                 if let Some(sound) = &mut self.sound {
                     sound.handle_timeout(now);
@@ -166,7 +184,11 @@ impl Driver {
     fn take_input(&mut self, input: Input, now: Instant) {
         match input {
             Input::Command(command, reply) => {
+                let name = new_name(&command);
                 let outcome = self.agent.handle_command(command, now);
+                if let (Ok(()), Some(name)) = (&outcome, name) {
+                    self.name = name;
+                }
                 // A client that has gone before its answer needs none.
                 let _ = reply.send(outcome);
             }
@@ -175,6 +197,8 @@ impl Driver {
                 let _ = reply.send(subscription);
                 self.agent.handle_event(Event::ClientConnected(client), now);
             }
+            Input::HandOff(wish) => self.begin_handoff(wish, now),
+            Input::TakeOver(handover) => self.take_over(*handover, now),
             Input::Shutdown => self.agent.handle_event(Event::Shutdown, now),
             #[cfg(test)]
             Input::Panic => panic!("as a test has asked"),
@@ -199,7 +223,10 @@ impl Driver {
                     sound.on_participant_left(id);
                 }
             }
-            RoomEvent::Failed(_) | RoomEvent::Left => self.close_room(),
+            RoomEvent::Failed(_) | RoomEvent::Left => {
+                self.drop_room();
+                return self.born.push_back(Event::Room(event));
+            }
             RoomEvent::Joined { .. } | RoomEvent::ParticipantJoined(_) => {}
         }
         self.agent.handle_event(Event::Room(event), now);
@@ -211,9 +238,9 @@ impl Driver {
         if last_word.is_some() {
             return self.take_room_event(last_word, now);
         }
-        self.close_room();
+        self.drop_room();
         let failure = RoomFailure::Closed("the connection to the room has ended".into());
-        self.agent.handle_event(Event::Room(RoomEvent::Failed(failure)), now);
+        self.born.push_back(Event::Room(RoomEvent::Failed(failure)));
     }
 
     fn take_model_item(&mut self, item: Option<ModelItem>, now: Instant) {
@@ -288,6 +315,24 @@ impl Driver {
     }
 }
 
+/// What others see the agent as in its next call, if that changes.
+fn new_name(command: &Command) -> Option<String> {
+    match command {
+        Command::Reconfigure { spec: Some(spec), .. } => Some(spec.name.clone()),
+        Command::Reconfigure { spec: None, .. }
+        | Command::Join(_)
+        | Command::Leave
+        | Command::Context(_)
+        | Command::ToolResult(_)
+        | Command::Say(_)
+        | Command::Interrupt
+        | Command::SetMuted(_)
+        | Command::HandOff { .. }
+        | Command::ExpectHandoff
+        | Command::Delete => None,
+    }
+}
+
 /// The next value of a queue that may not be there; for ever, if it is not.
 async fn receive<T>(queue: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
     match queue {
@@ -295,6 +340,21 @@ async fn receive<T>(queue: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
         None => std::future::pending().await,
     }
 }
+
+/// Waits until the model can take what one input may bring about.
+async fn until_roomy(actions: Option<&mpsc::Sender<ModelAction>>) {
+    let roomy = match actions {
+        Some(actions) => actions.reserve_many(ACTIONS_AT_ONCE).await.is_ok(),
+        None => false,
+    };
+    if !roomy {
+        // The session has ended; its last items tell why.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The most actions that one input brings about.
+const ACTIONS_AT_ONCE: usize = 16;
 
 async fn sleep_until(at: Option<Instant>) {
     match at {

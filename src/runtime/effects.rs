@@ -5,8 +5,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::driver::{Driver, Exit};
 use super::sound::Sound;
 use crate::agent::{
-    Event, JoinRequest, ModelAction, ModelFailure, Notification, Output, RoomAction, RoomEvent,
-    RoomFailure,
+    Event, JoinRequest, ModelAction, ModelFailure, Notification, Output, PlaybackEvent, RoomAction,
+    RoomEvent, RoomFailure,
 };
 use crate::ids::ParticipantId;
 use crate::media::{Frame24k, OpusPacket};
@@ -24,12 +24,11 @@ impl Driver {
                 self.born.push_back(Event::Room(RoomEvent::Left));
             }
             Output::Model(action) => self.act(action),
-            Output::FlushPlayback => {
-                let flushed = self.sound.as_mut().map(|sound| sound.flush().map(Event::Playback));
-                self.born.extend(flushed.into_iter().flatten());
-            }
+            Output::FlushPlayback => self.flush(),
             Output::CloseClients => self.clients.close(),
-            Output::Forget { expired } => return Some(Exit::Forget { expired }),
+            Output::Record { call, entry } => self.recorder.record(call, entry, &self.name),
+            Output::HandOff(baggage) => self.hand_over(*baggage),
+            Output::Forget(memory) => return Some(Exit::Forget(memory)),
             Output::Stop => return Some(Exit::Stop),
         }
         None
@@ -41,6 +40,12 @@ impl Driver {
         for client in lost {
             tracing::warn!(%client, "disconnected a client that does not take its events");
             self.born.push_back(Event::ClientDisconnected(client));
+        }
+        // The room's page sees what its agents tell from their coming in to their going.
+        if let Notification::RoomJoined { room_url, .. } = &stamped.notification {
+            self.room_url.clone_from(room_url);
+        } else if matches!(stamped.notification, Notification::RoomLeft { .. }) {
+            self.room_url.clear();
         }
         self.shell.publish(&self.room_url, &self.id, stamped);
     }
@@ -55,7 +60,6 @@ impl Driver {
                 return self.born.push_back(Event::Room(RoomEvent::Failed(failure)));
             }
         }
-        self.room_url.clone_from(&request.room_url);
         self.room = Some(self.shell.join(request, &self.name));
     }
 
@@ -64,14 +68,28 @@ impl Driver {
         self.sound = None;
     }
 
+    /// Loses the room; what was heard until then is known before the core hears of it.
+    pub(super) fn drop_room(&mut self) {
+        self.flush();
+        self.close_room();
+    }
+
+    /// Falls silent, and tells the core how much was heard.
+    fn flush(&mut self) {
+        let flushed = self.sound.as_mut().map(|sound| sound.flush().map(Event::Playback));
+        self.born.extend(flushed.into_iter().flatten());
+        self.born.push_back(Event::Playback(PlaybackEvent::Silent));
+    }
+
     fn act(&mut self, action: ModelAction) {
         match action {
-            ModelAction::Open(spec) => match self.shell.open_model(*spec) {
+            ModelAction::Open { spec, medium } => match self.shell.open_model(*spec, medium) {
                 Ok(link) => self.model = Some(link),
                 Err(failure) => self.fail_model(failure),
             },
             ModelAction::Close => self.model = None,
             ModelAction::AddText { .. }
+            | ModelAction::AddImage { .. }
             | ModelAction::Respond { .. }
             | ModelAction::ToolOutput { .. }
             | ModelAction::Cancel
@@ -138,7 +156,8 @@ fn log(notification: &Notification) {
         | Notification::Transcript { .. }
         | Notification::Speak { .. }
         | Notification::SpeakStatus { .. }
-        | Notification::VoiceStatus { .. } => tracing::debug!(?notification, "told"),
+        | Notification::VoiceStatus { .. }
+        | Notification::Handoff { .. } => tracing::debug!(?notification, "told"),
     }
 }
 

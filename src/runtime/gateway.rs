@@ -4,21 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::archive::{self, Archive, CallError};
 use super::driver::Input;
 use super::handle::{
-    AgentView, CommandError, CreateError, FindError, ListError, NewAgent, Page, Subscription,
+    AgentChange, AgentView, CommandError, CreateError, FindError, ListError, NewAgent, Page,
+    Subscription, UpdateError,
 };
-use super::news::RoomWatch;
+use super::news::{RoomWatch, alias};
 use super::registry::{AGENTS_MAX, Registry, Seat};
+use super::retention;
+use super::rooms::RoomKeeper;
 use super::shell::Shell;
+use super::update::millis;
 use crate::agent::{AgentRecord, Command, RoomFailure};
-use crate::ids::{AgentId, ClientId, ParticipantId, UserId};
+use crate::ids::{AgentId, CallId, ClientId, UserId};
 use crate::privacy::Secret;
-use crate::rooms::{RoomAnswer, RoomView, TrickleAnswer};
-use crate::store::{self, Store, StoreError};
+use crate::rooms::{IceSession, RoomAnswer, RoomView, TrickleAnswer};
+use crate::store::{self, ArchivedCall, CallSummary, Store, StoreError};
+use crate::sys::tasks::Task;
 use crate::sys::{clock, entropy};
 
 /// The running gateway. Cheap to clone.
@@ -28,25 +35,46 @@ pub struct Gateway(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Arc<Registry>,
+    rooms: RoomKeeper,
     draining: AtomicBool,
+    /// The archivist, if there is one, and whoever forgets what is over its time.
+    _upkeep: (Option<Task>, Task),
 }
 
 impl Gateway {
-    /// Takes up every agent that the store has, and is ready.
-    pub async fn start(shell: Shell, store: Store) -> Result<Self, StoreError> {
+    /// Closes the calls of a process that is gone, takes up every agent and makes every room that
+    /// the store has, and is ready.
+    pub async fn start(mut shell: Shell, store: Store) -> Result<Self, StoreError> {
+        let kept = shell.archive_policy.kept;
+        let calls = store.close_live_calls(archive::SERVER_CRASHED).await?;
+        retention::sweep(&store, kept).await?;
+        let (archive, archivist) =
+            shell.archive_policy.enabled.then(|| Archive::open(store.clone())).unzip();
+        shell.archive = archive;
+        let sweeper = retention::keep(store.clone(), kept, retention::SWEEP_PERIOD);
+        let rooms = RoomKeeper::start(shell.rooms.clone(), store.clone()).await?;
         let registry = Registry::new(Arc::new(shell), store);
-        let count = registry.take_up().await?;
-        registry.store().sweep_tombstones(clock::unix_ms()).await?;
-        tracing::info!(agents = count, "took up the agents of the store");
-        Ok(Self(Arc::new(Inner { registry, draining: AtomicBool::new(false) })))
+        let agents = registry.take_up().await?;
+        tracing::info!(agents, calls, "took up the agents of the store, and closed its live calls");
+        let draining = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { registry, rooms, draining, _upkeep: (archivist, sweeper) })))
     }
 
-    /// Takes no new work, lets running turns finish, and ends every agent's task.
+    /// Takes no new work, lets running turns finish, ends every agent's task, and closes the rooms.
     ///
     /// Returns the agents that did not leave in time.
     pub async fn drain(&self, grace: Duration) -> Vec<AgentId> {
         self.0.draining.store(true, Ordering::Relaxed);
         let late = self.0.registry.drain(grace).await;
+        self.0.rooms.stop().await;
+        if !self.settle_archive(archive::FLUSH_PATIENCE).await {
+            tracing::error!("the last entries of calls are not written");
+        }
+        if !late.is_empty()
+            && let Err(error) = self.store().close_live_calls(archive::SHUTDOWN).await
+        {
+            tracing::error!(%error, "the calls of late agents could not be closed");
+        }
         self.store().close().await;
         late
     }
@@ -69,6 +97,10 @@ impl Gateway {
         self.0.registry.store()
     }
 
+    pub(super) fn room_keeper(&self) -> &RoomKeeper {
+        &self.0.rooms
+    }
+
     /// Whose key this is, if it is a valid one.
     pub async fn owner_of(&self, key: &str) -> Result<Option<UserId>, StoreError> {
         self.store().owner_of_key(&Secret::new(key), clock::unix_ms()).await
@@ -83,14 +115,13 @@ impl Gateway {
             return Err(CreateError::Capacity);
         }
         let now_ms = clock::unix_ms();
-        let lifetime = new.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         let record = AgentRecord {
             id: AgentId::from_entropy(entropy::bits()),
             owner: owner.clone(),
             metadata_json: new.metadata_json,
             user_id: new.user_id,
             created_at_ms: now_ms,
-            expires_at_ms: lifetime.map(|ms| now_ms.saturating_add(ms)),
+            expires_at_ms: new.ttl.map(|ttl| now_ms.saturating_add(millis(ttl))),
             spec: new.spec,
         };
         self.store().insert_agent(&record).await.map_err(|error| match error {
@@ -112,14 +143,32 @@ impl Gateway {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<AgentView>, ListError> {
-        let page = self.store().agents_of(owner, limit, cursor).await;
-        let page = page.map_err(|error| match error {
-            store::ListError::BadCursor => ListError::BadCursor,
-            store::ListError::Store(error) => ListError::Store(error.to_string()),
-        })?;
+        let page = self.store().agents_of(owner, limit, cursor).await?;
         // An agent whose end has begun is in the store until its last step, and is not shown.
         let live = page.rows.iter().filter_map(|record| self.0.registry.reach(&record.id));
         Ok(Page { rows: live.map(|seat| view(&seat)).collect(), next: page.next })
+    }
+
+    /// Changes an agent that is not at work. Changes of one agent happen one after another.
+    pub async fn update(
+        &self,
+        owner: &UserId,
+        id: &AgentId,
+        change: AgentChange,
+    ) -> Result<AgentView, UpdateError> {
+        if !self.is_ready() {
+            return Err(UpdateError::Draining);
+        }
+        let seat = self.find(owner, id).await?;
+        if !change.is_empty() {
+            seat.update(change).await?;
+        }
+        Ok(view(&seat))
+    }
+
+    /// The names of the model profiles that agents may choose.
+    pub fn model_profiles(&self) -> impl Iterator<Item = &str> {
+        self.0.registry.shell().models.profiles.keys().map(String::as_str)
     }
 
     /// Ends an agent; returns when all four steps of the end are done.
@@ -137,9 +186,14 @@ impl Gateway {
         let seat = self.find(owner, id).await?;
         let client = ClientId::from_entropy(entropy::bits());
         let (reply, subscription) = oneshot::channel();
-        let sent = seat.door.send(Input::Subscribe(client, reply)).await;
-        sent.map_err(|_| FindError::NotFound)?;
-        subscription.await.map_err(|_| FindError::NotFound)
+        if seat.door.send(Input::Subscribe(client, reply)).await.is_ok()
+            && let Ok(subscription) = subscription.await
+        {
+            return Ok(subscription);
+        }
+        // It was on its way out. Once it is gone, the store tells how it went.
+        seat.gone().await;
+        self.find(owner, id).await.and(Err(FindError::NotFound))
     }
 
     /// Asks something of an agent; returns when the agent has taken or refused it.
@@ -152,6 +206,46 @@ impl Gateway {
         })?;
         outcome.await.map_err(|_| CommandError::Gone)??;
         Ok(())
+    }
+
+    /// Looks at an owner's calls that have ended, newest first; at one agent's, if it is named.
+    pub async fn calls(
+        &self,
+        owner: &UserId,
+        agent: Option<&AgentId>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<CallSummary>, ListError> {
+        self.settle_archive(archive::READ_PATIENCE).await;
+        let page = self.store().calls_of(owner, agent, limit, cursor).await?;
+        Ok(Page { rows: page.rows, next: page.next })
+    }
+
+    /// Looks at all that is kept of an owner's call that has ended.
+    pub async fn call(&self, owner: &UserId, id: &CallId) -> Result<ArchivedCall, CallError> {
+        self.settle_archive(archive::READ_PATIENCE).await;
+        self.store().call(owner, id).await?.ok_or(CallError::NotFound)
+    }
+
+    /// Erases all that is kept of an owner's call that has ended.
+    pub async fn erase_call(&self, owner: &UserId, id: &CallId) -> Result<(), CallError> {
+        self.settle_archive(archive::READ_PATIENCE).await;
+        if self.store().erase_call(owner, id).await? { Ok(()) } else { Err(CallError::NotFound) }
+    }
+
+    /// Waits until what has happened in calls is written; whether it is, after `patience`.
+    async fn settle_archive(&self, patience: Duration) -> bool {
+        match &self.0.registry.shell().archive {
+            Some(archive) => archive.flush(patience).await,
+            None => true,
+        }
+    }
+
+    /// Waits for a turn to ask something of an agent. Whoever waits longest is next, and one that
+    /// waits can be refused only by the agent's end.
+    pub async fn turn(&self, id: &AgentId) -> Result<Turn, CommandError> {
+        let seat = self.0.registry.reach(id).ok_or(CommandError::Gone)?;
+        seat.door.reserve_owned().await.map(Turn).map_err(|_| CommandError::Gone)
     }
 
     /// Looks at a hosted room that is there, or would be made on first use.
@@ -171,38 +265,53 @@ impl Gateway {
             return Err(RoomFailure::Unreachable("the gateway is shutting down".into()));
         }
         let token = token.map(Secret::new);
-        self.0.registry.shell().rooms.enter(name, token.as_ref(), display_name, offer).await
+        let rooms = &self.0.registry.shell().rooms;
+        let answer = rooms.enter(name, token.as_ref(), display_name, offer).await?;
+        Ok(RoomAnswer { participant: alias(&answer.participant), ..answer })
     }
 
-    /// Takes trickled ICE candidates or an ICE restart, as an SDP fragment (RFC 8840); a restart
-    /// is answered with a fragment of ours.
+    /// Takes trickled ICE candidates or an ICE restart, as an SDP fragment (RFC 8840), of whoever
+    /// has this key; a restart is answered with a fragment of ours.
     pub async fn trickle(
         &self,
         name: &str,
-        participant: &ParticipantId,
+        key: &Secret,
+        of: IceSession,
         fragment: &str,
     ) -> Result<TrickleAnswer, RoomFailure> {
-        self.0.registry.shell().rooms.trickle(name, participant, fragment).await
+        self.0.registry.shell().rooms.trickle(name, key, of, fragment).await
     }
 
-    /// Sends a participant out.
-    pub async fn hang_up(
-        &self,
-        name: &str,
-        participant: &ParticipantId,
-    ) -> Result<(), RoomFailure> {
-        let was_there = self.0.registry.shell().rooms.hang_up(name, participant).await;
+    /// Sends out the participant who has this key.
+    pub async fn hang_up(&self, name: &str, key: &Secret) -> Result<(), RoomFailure> {
+        let was_there = self.0.registry.shell().rooms.hang_up(name, key).await;
         if was_there { Ok(()) } else { Err(RoomFailure::NotFound) }
     }
 
-    /// Watches a hosted room: who is in it, and what its agents tell.
-    pub async fn watch_room(&self, name: &str) -> Result<RoomWatch, RoomFailure> {
+    /// Watches a hosted room: who is in it, and what its agents tell. Either the room's token
+    /// gives the right to it, or the key of a participant.
+    pub async fn watch_room(
+        &self,
+        name: &str,
+        token: Option<&Secret>,
+        key: Option<&Secret>,
+    ) -> Result<RoomWatch, RoomFailure> {
         let shell = self.0.registry.shell();
-        let participants = shell.rooms.watch(name).await?;
+        let participants = match (shell.rooms.watch(name, token).await, key) {
+            (Err(RoomFailure::Unauthorized), Some(key)) => {
+                shell.rooms.watch_from_inside(name, key).await?
+            }
+            (watched, _) => watched?,
+        };
         Ok(RoomWatch::new(name, participants, shell.watch()))
     }
 
-    async fn find(&self, owner: &UserId, id: &AgentId) -> Result<Seat, FindError> {
+    /// The way to an agent of this owner that lives.
+    pub(super) fn seat_of(&self, owner: &UserId, id: &AgentId) -> Option<Seat> {
+        self.0.registry.find(owner, id)
+    }
+
+    pub(super) async fn find(&self, owner: &UserId, id: &AgentId) -> Result<Seat, FindError> {
         if let Some(seat) = self.0.registry.find(owner, id) {
             return Ok(seat);
         }
@@ -214,7 +323,111 @@ impl Gateway {
     }
 }
 
+/// A place in the queue of an agent, for one command. Dropping it gives the place up.
+#[derive(Debug)]
+pub struct Turn(OwnedPermit<Input>);
+
+impl Turn {
+    /// Asks; returns when the agent has taken or refused it.
+    pub async fn command(self, command: Command) -> Result<(), CommandError> {
+        let (reply, outcome) = oneshot::channel();
+        self.0.send(Input::Command(command, reply));
+        outcome.await.map_err(|_| CommandError::Gone)??;
+        Ok(())
+    }
+}
+
 fn view(seat: &Seat) -> AgentView {
     let snapshot = seat.snapshot.borrow().clone();
-    AgentView { record: (*seat.record).clone(), snapshot }
+    AgentView { record: (*seat.record()).clone(), snapshot }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::archive::{ArchivePolicy, Recorder};
+    use super::super::shell::Models;
+    use super::*;
+    use crate::agent::{AgentSpec, Limits, RecordEntry};
+    use crate::rooms::{Rooms, RoomsConfig};
+
+    #[tokio::test]
+    async fn a_drain_writes_what_is_on_its_way_before_it_closes_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = gateway(folder.path(), ArchivePolicy::default()).await;
+        call(&mut recorder(&gateway));
+        gateway.drain(Duration::ZERO).await;
+        assert_eq!(calls(&store(folder.path()).await).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_before_the_question_is_in_the_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = gateway(folder.path(), ArchivePolicy::default()).await;
+        for count in 1..=3 {
+            call(&mut recorder(&gateway));
+            let page = gateway.calls(&owner(), None, 10, None).await.unwrap();
+            assert_eq!(page.rows.len(), count);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_call_is_kept_where_the_archive_is_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let off = ArchivePolicy { enabled: false, ..ArchivePolicy::default() };
+        let gateway = gateway(folder.path(), off).await;
+        call(&mut recorder(&gateway));
+        let page = gateway.calls(&owner(), None, 10, None).await.unwrap();
+        assert_eq!(page.rows, []);
+        gateway.drain(Duration::ZERO).await;
+        assert_eq!(calls(&store(folder.path()).await).await, 0);
+    }
+
+    /// One call from its beginning to its end.
+    fn call(recorder: &mut Recorder) {
+        let call = CallId::from_entropy(entropy::bits());
+        let began = RecordEntry::Began { room_url: "rooms/hall".into(), participants: vec![] };
+        recorder.record(call.clone(), began, "Ida");
+        recorder.record(call, RecordEntry::Ended { reason: "left".into(), at_ms: 1 }, "Ida");
+    }
+
+    fn recorder(gateway: &Gateway) -> Recorder {
+        gateway.0.registry.shell().recorder(&AgentRecord {
+            id: AgentId::new("ag_1"),
+            owner: owner(),
+            metadata_json: "{}".into(),
+            user_id: None,
+            created_at_ms: 1,
+            expires_at_ms: None,
+            spec: AgentSpec::default(),
+        })
+    }
+
+    async fn gateway(folder: &Path, policy: ArchivePolicy) -> Gateway {
+        let rooms = Rooms::new(&RoomsConfig {
+            media_listen: vec!["127.0.0.1:0".parse().unwrap()],
+            public_ip: None,
+            open: true,
+        });
+        let models = Models { default: "none".into(), profiles: std::collections::BTreeMap::new() };
+        let shell = Shell::new(rooms.unwrap(), models, Limits::default()).archiving(policy);
+        Gateway::start(shell, store(folder).await).await.unwrap()
+    }
+
+    async fn store(folder: &Path) -> Store {
+        let store = Store::open(&format!("sqlite:{}", folder.join("x.db").display())).await;
+        let store = store.unwrap();
+        store.ensure_bootstrap(&Secret::new("ak_1"), 1).await.unwrap();
+        store
+    }
+
+    async fn calls(store: &Store) -> usize {
+        store.close_live_calls("closed by the test").await.unwrap();
+        store.calls_of(&owner(), None, 10, None).await.unwrap().rows.len()
+    }
+
+    fn owner() -> UserId {
+        UserId::new("usr_bootstrap")
+    }
 }

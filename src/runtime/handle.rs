@@ -8,11 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::{AgentRecord, AgentSpec, Notification, Participant, Rejection, Snapshot};
 use crate::ids::{AgentId, ClientId};
+use crate::privacy::Pii;
+use crate::store;
 
 /// Notifications that may wait for one client.
 ///
-/// When full: that client is disconnected, by name; nothing is skipped silently.
-pub(super) const NOTIFICATIONS_CAPACITY: usize = 256;
+/// When full: that client is disconnected, by name; nothing is skipped silently. It holds what a
+/// flood of another client's messages brings about while this one's connection catches its breath.
+pub(super) const NOTIFICATIONS_CAPACITY: usize = 4096;
 
 /// A notification with its place in the agent's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,77 @@ pub struct NewAgent {
     pub user_id: Option<String>,
 }
 
+/// A wish to pass an agent's conversation on.
+#[derive(Clone, Debug)]
+pub struct HandOffWish {
+    /// To whom.
+    pub heir: Heir,
+    /// Why, in a few words; clients see it.
+    pub reason: String,
+    /// What the heir should know besides.
+    pub context: Option<Pii<String>>,
+}
+
+/// What is to change of an agent; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct AgentChange {
+    /// The name.
+    pub name: Option<String>,
+    /// All of `metadata`.
+    pub metadata: Option<NewMetadata>,
+    /// How long to live from now on; inside, `None` is for ever.
+    pub ttl: Option<Option<Duration>>,
+    /// The end user it serves; inside, `None` is nobody.
+    pub user_id: Option<Option<String>>,
+}
+
+/// New `metadata`, and what the conversation needs of it.
+#[derive(Clone, Debug)]
+pub struct NewMetadata {
+    /// As given, as JSON text.
+    pub json: String,
+    /// What it means. The agent keeps its own name.
+    pub spec: AgentSpec,
+}
+
+/// Who goes on in the place of an agent.
+#[derive(Clone, Debug)]
+pub enum Heir {
+    /// An agent that is there.
+    Known(AgentId),
+    /// One to be made; its user is the one of its predecessor.
+    New(Box<NewAgent>),
+}
+
+/// Why an agent was not handed off.
+#[derive(Clone, Debug, Error)]
+pub enum HandOffError {
+    /// There is no such agent to hand off.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// There is no such agent to go on.
+    #[error("there is no such agent to hand off to")]
+    NoHeir,
+    /// An agent cannot follow itself.
+    #[error("an agent cannot be handed off to itself")]
+    Itself,
+    /// The heir serves another user.
+    #[error("agent {0} serves another user")]
+    ServesAnother(AgentId),
+    /// The agent has refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The one to go on has refused.
+    #[error("the agent that was to go on has refused: {0}")]
+    HeirRejected(Rejection),
+    /// The heir was not made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// One of the two ended on the way.
+    #[error("the handoff did not come to its end; one of the two agents has ended")]
+    Broken,
+}
+
 /// An agent as its owner may see it.
 #[derive(Clone, Debug)]
 pub struct AgentView {
@@ -82,7 +156,7 @@ pub enum RoomNews {
     },
 }
 
-/// Why agents were not listed.
+/// Why agents, or calls, were not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ListError {
     /// The cursor is none that a list has given.
@@ -91,6 +165,15 @@ pub enum ListError {
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(String),
+}
+
+impl From<store::ListError> for ListError {
+    fn from(error: store::ListError) -> Self {
+        match error {
+            store::ListError::BadCursor => Self::BadCursor,
+            store::ListError::Store(error) => Self::Store(error.to_string()),
+        }
+    }
 }
 
 /// Why an agent was not made.
@@ -102,6 +185,26 @@ pub enum CreateError {
     /// The process takes no more.
     #[error("the gateway is full")]
     Capacity,
+    /// The process is going down.
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(String),
+}
+
+/// Why an agent was not changed. Nothing of it has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum UpdateError {
+    /// There is none.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The agent has refused, because it is at work.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The owner has another live agent for this user.
+    #[error("agent {0} serves this user already")]
+    Duplicate(AgentId),
     /// The process is going down.
     #[error("the gateway is shutting down")]
     Draining,

@@ -1,21 +1,31 @@
 //! The shell: one task per agent, which joins the pure cores and the adapters.
 
+mod archive;
 mod clients;
 mod driver;
 mod effects;
 mod gateway;
 mod handle;
+mod handoff;
 mod news;
 mod registry;
+mod retention;
+mod rooms;
 mod shell;
 mod sound;
+mod update;
 
-pub use crate::rooms::{RoomAnswer, RoomView, TrickleAnswer};
-pub use gateway::Gateway;
+pub use crate::rooms::{IceSession, RoomAnswer, RoomName, RoomView, TrickleAnswer};
+pub use crate::store::{ArchivedCall, CallSummary, HandOffRecord};
+pub use archive::{ArchivePolicy, CallError};
+pub use gateway::{Gateway, Turn};
 pub use handle::{
-    AgentView, CommandError, CreateError, FindError, ListError, NewAgent, Page, RoomNews, Stamped,
-    Subscription,
+    AgentChange, AgentView, CommandError, CreateError, FindError, HandOffError, HandOffWish, Heir,
+    ListError, NewAgent, NewMetadata, Page, RoomNews, Stamped, Subscription, UpdateError,
 };
 pub use news::RoomWatch;
 pub use registry::AGENTS_MAX;
+pub use rooms::{
+    CreateRoomError, FindRoomError, HostedRoom, IssuedRoom, NewRoom, ROOMS_PER_OWNER_MAX,
+};
 pub use shell::{Models, Shell};

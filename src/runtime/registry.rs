@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::driver::{Driver, Exit, Input};
+use super::handle::{AgentChange, FindError, UpdateError};
 use super::shell::Shell;
-use crate::agent::{AgentRecord, Notification, Snapshot};
+use super::update::{Clerk, ClerkRequest};
+use crate::agent::{AgentRecord, Memory, Notification, Snapshot};
 use crate::ids::{AgentId, UserId};
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
@@ -38,7 +40,9 @@ struct Entry {
 /// The way to a live agent. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
-    pub(super) record: Arc<AgentRecord>,
+    pub(super) owner: UserId,
+    record: watch::Receiver<Arc<AgentRecord>>,
+    changes: mpsc::Sender<ClerkRequest>,
     pub(super) door: mpsc::Sender<Input>,
     pub(super) snapshot: watch::Receiver<Snapshot>,
     /// Closed when the agent's last step is done.
@@ -64,14 +68,16 @@ impl Registry {
 
     /// Starts the task of an agent that the store has.
     pub(super) fn seat(self: &Arc<Self>, record: AgentRecord) -> Seat {
-        let (driver, door, snapshot) = Driver::new(&record, Arc::clone(&self.shell));
+        let (mut driver, door, snapshot) = Driver::new(&record, Arc::clone(&self.shell));
         let (last_step, finished) = watch::channel(());
-        let (id, record) = (record.id.clone(), Arc::new(record));
-        let seat = Seat { record, door, snapshot, finished };
+        let (id, owner) = (record.id.clone(), record.owner.clone());
+        let (clerk, changes, record) = Clerk::new(record, door.clone(), self.store.clone());
+        driver.recorder.follow(record.clone());
+        let seat = Seat { owner, record, changes, door, snapshot, finished };
         // The map is held until the entry is in it, so the task cannot leave before it has come.
         let mut agents = self.agents();
         let span = tracing::info_span!("agent", %id);
-        let life = live(driver, Arc::downgrade(self), last_step).instrument(span);
+        let life = live(driver, clerk, Arc::downgrade(self), last_step).instrument(span);
         let task = tasks::spawn("agent", life);
         agents.insert(id, Entry { seat: seat.clone(), _task: task });
         seat
@@ -79,7 +85,7 @@ impl Registry {
 
     /// The way to an owner's agent. A foreign one is not there.
     pub(super) fn find(&self, owner: &UserId, id: &AgentId) -> Option<Seat> {
-        self.reach(id).filter(|seat| seat.record.owner == *owner)
+        self.reach(id).filter(|seat| seat.owner == *owner)
     }
 
     /// The way to an agent, whosoever it is.
@@ -87,12 +93,18 @@ impl Registry {
         self.agents().get(id).map(|entry| entry.seat.clone())
     }
 
-    /// Takes up every agent that the store has; how many they are.
+    /// Takes up every agent that the store has, but for those whose time to live was over while
+    /// nothing ran: nobody sees them again. How many live.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let records = self.store.all_agents().await?;
-        let count = records.len();
-        for record in records {
+        let now_ms = clock::unix_ms();
+        let mut count = 0;
+        for record in self.store.all_agents().await? {
+            if let Some(at_ms) = record.expires_at_ms.filter(|at_ms| *at_ms <= now_ms) {
+                self.store.expire_agent(&record.id, at_ms).await?;
+                continue;
+            }
             self.seat(record);
+            count += 1;
         }
         Ok(count)
     }
@@ -110,12 +122,26 @@ impl Registry {
     /// The last steps of an agent's end, which may wait: to delete it durably.
     async fn bury(&self, id: &AgentId, exit: Exit) {
         let deleted = match exit {
-            Exit::Forget { expired: true } => self.store.expire_agent(id, clock::unix_ms()).await,
-            Exit::Forget { expired: false } => self.store.delete_agent(id).await,
+            Exit::Forget(Memory::Expired) => self.store.expire_agent(id, clock::unix_ms()).await,
+            Exit::Forget(Memory::None) => self.store.delete_agent(id).await,
+            Exit::Forget(Memory::Heir(heir)) => self.succeed(id, &heir).await,
             Exit::Stop => return,
         };
         if let Err(error) = deleted {
             tracing::error!(%error, "an ended agent could not be deleted");
+        }
+    }
+
+    /// Deletes an agent and moves its user to the heir, among the heir's other changes.
+    async fn succeed(&self, id: &AgentId, heir: &AgentId) -> Result<bool, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        if let Some(heir) = self.reach(heir) {
+            // If the heir ends right now, the outcome tells.
+            let _ = heir.changes.send(ClerkRequest::Inherit { from: id.clone(), reply }).await;
+        }
+        match outcome.await {
+            Ok(outcome) => outcome,
+            Err(_) => self.store.delete_agent(id).await,
         }
     }
 
@@ -126,6 +152,26 @@ impl Registry {
 }
 
 impl Seat {
+    /// The agent as it is kept.
+    pub(super) fn record(&self) -> Arc<AgentRecord> {
+        Arc::clone(&self.record.borrow())
+    }
+
+    /// Changes the agent, after all changes that were asked for before.
+    pub(super) async fn update(&self, change: AgentChange) -> Result<(), UpdateError> {
+        let (reply, outcome) = oneshot::channel();
+        let gone = UpdateError::Find(FindError::NotFound);
+        if self
+            .changes
+            .send(ClerkRequest::Change { change: Box::new(change), reply })
+            .await
+            .is_err()
+        {
+            return Err(gone);
+        }
+        outcome.await.unwrap_or(Err(gone))
+    }
+
     /// Waits until nothing is left of the agent.
     pub(super) async fn gone(&self) {
         let mut finished = self.finished.clone();
@@ -140,8 +186,20 @@ impl Seat {
 }
 
 /// An agent's life, and what is left to do after it. A panic ends this agent and no other.
-async fn live(mut driver: Driver, registry: Weak<Registry>, last_step: watch::Sender<()>) {
-    let exit = match AssertUnwindSafe(driver.run()).catch_unwind().await {
+async fn live(
+    mut driver: Driver,
+    clerk: Clerk,
+    registry: Weak<Registry>,
+    last_step: watch::Sender<()>,
+) {
+    // The clerk ends with the agent. Whoever waits for a change then hears that it is gone.
+    let life = async {
+        tokio::select! {
+            exit = driver.run() => exit,
+            never = clerk.run() => match never {},
+        }
+    };
+    let exit = match AssertUnwindSafe(life).catch_unwind().await {
         Ok(exit) => exit,
         Err(_) => end_crashed(&mut driver),
     };
@@ -162,7 +220,7 @@ fn end_crashed(driver: &mut Driver) -> Exit {
     let message = "the agent has failed by a fault of the server".to_owned();
     driver.clients.tell(Notification::Error { code: "AGENT_CRASHED", message });
     driver.clients.close();
-    Exit::Forget { expired: false }
+    Exit::Forget(Memory::None)
 }
 
 /// What an agent may take beyond the grace period to do its last steps.
@@ -175,7 +233,6 @@ mod tests {
     use crate::ids::ClientId;
     use crate::rooms::{Rooms, RoomsConfig};
     use crate::runtime::Models;
-    use tokio::sync::oneshot;
 
     #[tokio::test]
     async fn a_panic_ends_one_agent_and_no_other() {
@@ -193,10 +250,10 @@ mod tests {
         }
         let Some(Notification::Error { code, .. }) = last else { panic!("told {last:?}") };
         assert_eq!(code, "AGENT_CRASHED");
-        assert!(registry.reach(&broken.record.id).is_none());
-        assert!(registry.reach(&sound.record.id).is_some());
+        assert!(registry.reach(&broken.record().id).is_none());
+        assert!(registry.reach(&sound.record().id).is_some());
         let kept = registry.store().all_agents().await.unwrap();
-        assert_eq!(kept, [(*sound.record).clone()]);
+        assert_eq!(kept, [(*sound.record()).clone()]);
     }
 
     #[tokio::test]
@@ -204,13 +261,40 @@ mod tests {
         let registry = registry().await;
         let record = AgentRecord { expires_at_ms: Some(1), ..record("ag_1") };
         registry.store().insert_agent(&record).await.unwrap();
-        registry.take_up().await.unwrap();
-        if let Some(seat) = registry.reach(&record.id) {
-            seat.gone().await;
+        registry.seat(record.clone()).gone().await;
+        assert_remembered(&registry, &record).await;
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_has_expired_while_nothing_ran_is_not_taken_up() {
+        let registry = registry().await;
+        let expired_at_ms = Some(clock::unix_ms());
+        let record = AgentRecord { expires_at_ms: expired_at_ms, ..record("ag_1") };
+        registry.store().insert_agent(&record).await.unwrap();
+        assert_eq!(registry.take_up().await.unwrap(), 0);
+        assert!(registry.reach(&record.id).is_none());
+        assert_remembered(&registry, &record).await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_agent_wakes_those_who_wait_at_its_door() {
+        let registry = registry().await;
+        let seat = seat(&registry, "ag_1").await;
+        let mut held = Vec::new();
+        for _ in 0..seat.door.max_capacity() {
+            held.push(seat.door.clone().reserve_owned().await.unwrap());
         }
-        assert_eq!(registry.store().all_agents().await.unwrap(), []);
-        let tombstone = registry.store().tombstone(&record.id, clock::unix_ms()).await.unwrap();
-        assert_eq!(tombstone.map(|tombstone| tombstone.owner), Some(record.owner));
+        let waiting = seat.door.clone().reserve_owned();
+        let end = async {
+            tokio::task::yield_now().await;
+            held.pop().unwrap().send(Input::Panic);
+        };
+        let (woken, ()) = tokio::join!(waiting, end);
+        // The place of the one that was sent may be had before the agent is gone.
+        let Ok(permit) = woken else { return };
+        let (reply, outcome) = oneshot::channel();
+        permit.send(Input::Command(crate::agent::Command::Interrupt, reply));
+        outcome.await.unwrap_err();
     }
 
     #[tokio::test]
@@ -222,6 +306,12 @@ mod tests {
         assert_eq!(late, []);
         assert_eq!(registry.len(), 0);
         assert_eq!(registry.store().all_agents().await.unwrap().len(), 2);
+    }
+
+    async fn assert_remembered(registry: &Arc<Registry>, record: &AgentRecord) {
+        assert_eq!(registry.store().all_agents().await.unwrap(), []);
+        let tombstone = registry.store().tombstone(&record.id, clock::unix_ms()).await.unwrap();
+        assert_eq!(tombstone.map(|tombstone| tombstone.owner), Some(record.owner.clone()));
     }
 
     async fn registry() -> Arc<Registry> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::archive::{Archive, ArchivePolicy, Recorder};
 use super::handle::Stamped;
-use crate::agent::{AgentSpec, JoinRequest, Limits, ModelFailure};
+use crate::agent::{AgentRecord, AgentSpec, JoinRequest, Limits, Medium, ModelFailure};
 use crate::ids::AgentId;
 use crate::models::{self, ModelLink, ModelProfile};
 use crate::rooms::{RoomLink, RoomUrl, Rooms};
@@ -27,6 +28,10 @@ pub struct Shell {
     pub limits: Arc<Limits>,
     /// What agents tell, by the hosted room they are in.
     news: broadcast::Sender<News>,
+    /// Whether and for how long past calls are kept.
+    pub(super) archive_policy: ArchivePolicy,
+    /// Where calls are written down, once the gateway has started and if it is wanted.
+    pub(super) archive: Option<Archive>,
 }
 
 /// The configured minds.
@@ -51,7 +56,19 @@ impl Shell {
     #[must_use]
     pub fn new(rooms: Rooms, models: Models, limits: Limits) -> Self {
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
-        Self { rooms, models, limits: limits.into(), news }
+        let archive_policy = ArchivePolicy::default();
+        Self { rooms, models, limits: limits.into(), news, archive_policy, archive: None }
+    }
+
+    /// The same, with past calls kept in this way.
+    #[must_use]
+    pub fn archiving(self, archive_policy: ArchivePolicy) -> Self {
+        Self { archive_policy, ..self }
+    }
+
+    /// What an agent writes the records of its calls with.
+    pub(super) fn recorder(&self, agent: &AgentRecord) -> Recorder {
+        Recorder::new(self.archive.clone(), agent)
     }
 
     pub(super) fn join(&self, request: &JoinRequest, agent_name: &str) -> RoomLink {
@@ -59,12 +76,16 @@ impl Shell {
         self.rooms.join(&JoinRequest { participant_name: Some(name), ..request.clone() })
     }
 
-    pub(super) fn open_model(&self, spec: AgentSpec) -> Result<ModelLink, ModelFailure> {
+    pub(super) fn open_model(
+        &self,
+        spec: AgentSpec,
+        medium: Medium,
+    ) -> Result<ModelLink, ModelFailure> {
         let name = spec.model.profile.as_ref().unwrap_or(&self.models.default);
         let Some(profile) = self.models.profiles.get(name) else {
             return Err(ModelFailure::Unavailable(format!("there is no model profile {name:?}")));
         };
-        Ok(models::open(profile, spec))
+        Ok(models::open(profile, spec, medium))
     }
 
     /// Lets the pages of the room see what an agent in it tells.
