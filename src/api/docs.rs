@@ -1,0 +1,75 @@
+//! The description of the HTTP interface, for programs and as a page.
+
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Api;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(document)).routes(routes!(page)).routes(routes!(script))
+}
+
+/// This description
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "openApi",
+    tag = "description",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
+)]
+async fn document(State(api): State<Api>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, api.description.text())
+}
+
+/// This description as a page
+///
+/// It shows every call and lets you try it. All of it comes from this gateway.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "docsPage",
+    tag = "description",
+    responses((status = 200, description = "The page.", body = String,
+        content_type = "text/html")),
+)]
+async fn page() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (HeaderName::from_static("permissions-policy"), "microphone=(), camera=()"),
+    ];
+    (headers, PAGE)
+}
+
+/// The script of that page
+#[utoipa::path(
+    get,
+    path = "/assets/docs.js",
+    operation_id = "docsScript",
+    tag = "description",
+    responses((status = 200, description = "The script.", body = String,
+        content_type = "text/javascript")),
+)]
+async fn script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, SCRIPT)
+}
+
+const PAGE: &str = include_str!("../../assets/docs.html");
+const SCRIPT: &str = include_str!("../../assets/docs.js");
+
+/// The page runs its own script and style and talks to its own server, and nothing else.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -1,0 +1,79 @@
+//! What of answers only the description knows: the words of closed sets, and events.
+
+#![expect(dead_code, reason = "these types are read as schemas only")]
+
+use utoipa::ToSchema;
+
+/// The one kind of agent there is.
+#[derive(ToSchema)]
+pub(super) enum AgentTypeWord {
+    #[schema(rename = "HUMA-0.1")]
+    Huma01,
+}
+
+/// Where an agent is in its life.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum StateWord {
+    Created,
+    Connected,
+    Active,
+    HandingOff,
+    Ended,
+}
+
+/// What an agent is busy with.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum ActivityWord {
+    Idle,
+    Thinking,
+    Acting,
+}
+
+/// Where an agent is in its call.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum StageWord {
+    Joining,
+    InCall,
+    Leaving,
+}
+
+/// How the process is.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum HealthWord {
+    Ok,
+    Ready,
+    Draining,
+}
+
+/// One server-sent event of a room.
+#[derive(ToSchema)]
+#[schema(as = RoomEvent)]
+pub(in crate::api) struct RoomEventSchema {
+    /// JSON: `{"type": "participants", "participants": […]}`, or an event of an agent in the room,
+    /// as its clients get it, with its `agentId`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// Who has said something.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum SpeakerWord {
+    Participant,
+    Agent,
+}
+
+/// How a tool call went.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum OutcomeWord {
+    Completed,
+    Failed,
+    Timeout,
+    Interrupted,
+    Ended,
+}
