@@ -76,7 +76,7 @@ async fn what_is_no_json_is_refused_and_never_as_422() {
     assert_eq!(post("application/json; charset=utf-8", b"[]".to_vec()).await.refusal(), invalid);
     let form = post("application/x-www-form-urlencoded", b"name=a".to_vec()).await;
     assert_eq!(form.refusal(), (415, "UNSUPPORTED_MEDIA_TYPE".into()));
-    let large = post("application/json", vec![b' '; 2 << 20]).await;
+    let large = post("application/json", vec![b' '; (8 << 20) + 1]).await;
     assert_eq!(large.refusal(), (413, "PAYLOAD_TOO_LARGE".into()));
 }
 

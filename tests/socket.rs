@@ -183,30 +183,6 @@ async fn errors_come_on_the_channel_of_the_generation_that_is_spoken() {
 }
 
 #[tokio::test]
-async fn a_flood_is_answered_message_by_message() {
-    let (house, address) = served().await;
-    let id = house.agent(agent()).await;
-    let mut client = Client::connect(address, &id).await;
-    for number in 0..400 {
-        let name = format!("e{number}");
-        let message = json!(["message", {"type": "huma-0.1-event", "content": {"name": name}}]);
-        client.feed(&format!("42{number}{message}")).await;
-    }
-    client.flush().await;
-    let mut answered = std::collections::BTreeMap::new();
-    while answered.len() < 400 {
-        let packet = client.packet().await;
-        let Some(ack) = packet.strip_prefix("43") else { continue };
-        let (number, body) = ack.split_at(ack.find('[').expect("a body"));
-        let body: Value = serde_json::from_str(body).expect("JSON");
-        let ok = body[0]["ok"] == true;
-        assert!(ok || body[0]["code"] == "QUEUE_FULL", "{packet}");
-        answered.insert(number.parse::<u32>().expect("a number"), ok);
-    }
-    assert!(answered[&0], "the first message was taken");
-}
-
-#[tokio::test]
 async fn a_client_that_goes_is_gone_for_its_agent_and_on_the_wire() {
     let (house, address) = served().await;
     let id = house.agent(agent()).await;
@@ -327,14 +303,6 @@ impl Client {
 
     async fn send(&mut self, packet: &str) {
         self.0.send(Message::text(packet)).await.expect("sent");
-    }
-
-    async fn feed(&mut self, packet: &str) {
-        self.0.feed(Message::text(packet)).await.expect("taken");
-    }
-
-    async fn flush(&mut self) {
-        self.0.flush().await.expect("sent");
     }
 
     /// The next packet but pings, which are answered.

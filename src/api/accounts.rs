@@ -1,27 +1,46 @@
 //! Users and their API keys over REST: the operator's business, and each user's own.
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
 use super::auth::Asker;
-use super::body::JsonText;
+use super::body::{JsonText, Path};
 use super::convert::timestamp;
 use super::error::ApiError;
-use super::wire::{IssuedKeyBody, KeyBody, NewKeyBody, NewUserBody, UserBody};
+use super::wire::{
+    ErrorBody, IssuedKeyBody, KeyBody, NewKeyBody, NewKeySchema, NewUserBody, NewUserSchema,
+    UserBody,
+};
 use crate::ids::{KeyId, UserId};
 use crate::sys::clock;
 
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/api/users", post(create_user))
-        .route("/api/users/{user}", get(read_user))
-        .route("/api/users/{user}/api-keys", post(create_key))
-        .route("/api/users/{user}/api-keys/{key}", delete(revoke_key))
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(create_user))
+        .routes(routes!(read_user))
+        .routes(routes!(create_key))
+        .routes(routes!(revoke_key))
 }
 
+/// Make a user
+#[utoipa::path(
+    post,
+    path = "/api/users",
+    operation_id = "createUser",
+    tag = "users",
+    security(("admin" = [])),
+    request_body = NewUserSchema,
+    responses(
+        (status = 201, description = "The new user.", body = UserBody),
+        (status = 403, body = ErrorBody, description = "`FORBIDDEN`: a key, and not the admin \
+            token, came with the request."),
+        (status = 409, body = ErrorBody, description = "`EMAIL_TAKEN`: a user has this email."),
+    ),
+)]
 async fn create_user(
     State(api): State<Api>,
     asker: Asker,
@@ -48,6 +67,20 @@ async fn create_user(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
+/// Read a user
+#[utoipa::path(
+    get,
+    path = "/api/users/{user}",
+    operation_id = "readUser",
+    tag = "users",
+    security(("admin" = []), ("key" = []), ("bearer" = [])),
+    params(("user" = String, Path, description = "The user.")),
+    responses(
+        (status = 200, description = "The user, with the keys.", body = UserBody),
+        (status = 404, body = ErrorBody, description = "`NOT_FOUND`: there is no such user, or \
+            it is someone else."),
+    ),
+)]
 async fn read_user(
     State(api): State<Api>,
     asker: Asker,
@@ -75,6 +108,23 @@ async fn read_user(
     }))
 }
 
+/// Make a key
+///
+/// Its text is told this once.
+#[utoipa::path(
+    post,
+    path = "/api/users/{user}/api-keys",
+    operation_id = "createKey",
+    tag = "users",
+    security(("admin" = []), ("key" = []), ("bearer" = [])),
+    params(("user" = String, Path, description = "The user.")),
+    request_body = Option<NewKeySchema>,
+    responses(
+        (status = 201, description = "The new key.", body = IssuedKeyBody),
+        (status = 404, body = ErrorBody, description = "`NOT_FOUND`: there is no such user, or \
+            it is someone else."),
+    ),
+)]
 async fn create_key(
     State(api): State<Api>,
     asker: Asker,
@@ -101,6 +151,23 @@ async fn create_key(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
+/// Revoke a key
+#[utoipa::path(
+    delete,
+    path = "/api/users/{user}/api-keys/{key}",
+    operation_id = "revokeKey",
+    tag = "users",
+    security(("admin" = []), ("key" = []), ("bearer" = [])),
+    params(
+        ("user" = String, Path, description = "The user."),
+        ("key" = String, Path, description = "The key's id."),
+    ),
+    responses(
+        (status = 204, description = "It is valid no more."),
+        (status = 404, body = ErrorBody, description = "`NOT_FOUND`: there is no such user or \
+            key, or it is someone else's."),
+    ),
+)]
 async fn revoke_key(
     State(api): State<Api>,
     asker: Asker,

@@ -1,14 +1,70 @@
 //! Who asks: from the key in a request to its owner.
 
-use axum::extract::FromRequestParts;
+use std::net::IpAddr;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
 use super::Api;
 use super::error::ApiError;
+use super::limits::TooMany;
+use super::serve::Peer;
 use crate::ids::UserId;
 use crate::runtime::CreateError;
+
+/// Why a key opens nothing.
+#[derive(Debug)]
+pub(super) enum KeyError {
+    /// It is nobody's, or no longer valid.
+    Unknown,
+    /// Too many wrong keys from there, or too many requests with it.
+    TooMany(TooMany),
+    /// The process is going down.
+    Draining,
+    /// The store failed.
+    Store(StoreFailure),
+}
+
+/// What the store says when it fails; for the log.
+type StoreFailure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whose key this is. Every way in leads through here, so that all of them share the limits.
+pub(super) async fn owner_of(
+    api: &Api,
+    key: &str,
+    from: Option<IpAddr>,
+) -> Result<UserId, KeyError> {
+    let owner = api.gateway.owner_of(key).await.map_err(|error| {
+        // The last thing that a drain does is to close the store.
+        if api.gateway.is_ready() { KeyError::Store(error.into()) } else { KeyError::Draining }
+    })?;
+    let Some(owner) = owner else {
+        if let Some(from) = from {
+            api.limits.wrong_key(from).map_err(KeyError::TooMany)?;
+        }
+        return Err(KeyError::Unknown);
+    };
+    api.limits.request(key).map_err(KeyError::TooMany)?;
+    Ok(owner)
+}
+
+/// Where a request comes from, if it came over the network.
+pub(super) fn address_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<Peer>>().map(|peer| peer.address.ip())
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unknown => Self::unauthorized(),
+            KeyError::TooMany(too_many) => too_many.into(),
+            KeyError::Draining => CreateError::Draining.into(),
+            KeyError::Store(error) => Self::store(&error),
+        }
+    }
+}
 
 /// The owner of the key that came with the request; without a valid one, 401.
 pub(super) struct Owner(pub(super) UserId);
@@ -18,15 +74,8 @@ impl FromRequestParts<Api> for Owner {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let key = key_of(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let owner = api.gateway.owner_of(key).await.map_err(|error| {
-            // The last thing that a drain does is to close the store.
-            if api.gateway.is_ready() {
-                ApiError::store(&error)
-            } else {
-                CreateError::Draining.into()
-            }
-        })?;
-        owner.map(Self).ok_or_else(ApiError::unauthorized)
+        let owner = owner_of(api, key, address_of(&parts.extensions)).await?;
+        Ok(Self(owner))
     }
 }
 

@@ -1,11 +1,15 @@
-//! Request bodies, checked for what they claim to be before anyone reads them.
+//! Request bodies, checked for what they claim to be before anyone reads them; and paths.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::error::ApiError;
+
+/// What the path names; a name that is no text names nothing.
+pub(super) struct Path<T>(pub(super) T);
 
 /// A body that claims to be JSON, or claims nothing.
 pub(super) struct JsonText(pub(super) Bytes);
@@ -15,6 +19,21 @@ pub(super) struct Sdp(pub(super) String);
 
 /// A part of one: candidates, or new credentials.
 pub(super) struct SdpFragment(pub(super) String);
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    axum::extract::Path<T>: FromRequestParts<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(names)) => Ok(Self(names)),
+            Err(_) => Err(ApiError::not_found("there is nothing of this name")),
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for JsonText {
     type Rejection = ApiError;
@@ -90,8 +109,8 @@ pub(super) const SDP: &str = "application/sdp";
 /// A fragment of one (RFC 8840).
 pub(super) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// The largest body that is read at all.
-pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The largest body that is read at all; as much as a message of a client.
+pub(super) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A session description of one audio line has a tenth of this.
 const SDP_BYTES_MAX: usize = 64 * 1024;

@@ -5,16 +5,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::wire::{
-    AGENT_TYPE, AgentBody, CallBody, ClientMessage, EventKind, Metadata, NewAgentBody,
-    ParticipantBody, RoomEvent, ServerEvent, raw_json,
+    AGENT_TYPE, AgentBody, AgentChangeBody, CallBody, ClientMessage, EventKind, Metadata,
+    NewAgentBody, ParticipantBody, RoomEvent, ServerEvent, SuccessorBody, raw_json,
 };
 use crate::agent::{
     AgentSpec, CallView, Command, ContextUpdate, JoinRequest, ModelSpec, Notification, Participant,
     SpeakStatus, ToolCancel, ToolResult, ToolSpec, VoiceStatus,
 };
-use crate::ids::{CallId, ToolCallId};
+use crate::ids::{AgentId, CallId, ToolCallId};
 use crate::privacy::{Pii, Secret};
-use crate::runtime::{AgentView, NewAgent, RoomNews, Stamped};
+use crate::runtime::{AgentChange, AgentView, Heir, NewAgent, NewMetadata, RoomNews, Stamped};
 
 /// What a new agent is made from.
 pub(super) fn new_agent(body: NewAgentBody) -> NewAgent {
@@ -24,6 +24,26 @@ pub(super) fn new_agent(body: NewAgentBody) -> NewAgent {
         metadata_json,
         ttl: ttl_seconds.map(Duration::from_secs),
         user_id,
+    }
+}
+
+/// What is to change of an agent.
+pub(super) fn agent_change(body: AgentChangeBody) -> AgentChange {
+    let AgentChangeBody { name, metadata, ttl_seconds, user_id } = body;
+    AgentChange {
+        name,
+        metadata: metadata
+            .map(|(metadata, json)| NewMetadata { json, spec: spec_of(String::new(), metadata) }),
+        ttl: ttl_seconds.map(|seconds| seconds.map(Duration::from_secs)),
+        user_id,
+    }
+}
+
+/// Who goes on in the place of an agent.
+pub(super) fn heir(body: SuccessorBody) -> Heir {
+    match body {
+        SuccessorBody::Known(id) => Heir::Known(AgentId::new(id)),
+        SuccessorBody::New(body) => Heir::New(Box::new(new_agent(*body))),
     }
 }
 
@@ -99,7 +119,7 @@ fn call_body(call: CallView, moment: Moment) -> CallBody {
     }
 }
 
-fn participant_bodies(participants: &[Participant]) -> Vec<ParticipantBody> {
+pub(super) fn participant_bodies(participants: &[Participant]) -> Vec<ParticipantBody> {
     let body =
         |one: &Participant| ParticipantBody { id: one.id.to_string(), name: one.name.clone() };
     participants.iter().map(body).collect()
@@ -114,22 +134,26 @@ pub(super) fn commands(message: ClientMessage, call: CallId) -> Vec<Command> {
             name: body.name,
             description: Pii::new(body.description),
             context_json: Pii::new(body.context_json),
+            images: body.images.into_iter().map(Pii::new).collect(),
             triggering: body.triggering,
         })],
         ClientMessage::ToolResult(body) => {
             // The new state must be known before the agent goes on, so it is the state that
             // makes it go on, if there is one.
+            let images = body.images.into_iter().map(Pii::new).collect();
             let state = body.context_json.map(|context_json| {
                 Command::Context(ContextUpdate {
                     name: "tool-result".to_owned(),
                     description: Pii::new(String::new()),
                     context_json: Pii::new(context_json),
+                    images,
                     triggering: body.respond,
                 })
             });
             let result = Command::ToolResult(ToolResult {
                 id: ToolCallId::new(body.tool_call_id),
                 outcome: body.outcome.map(Pii::new).map_err(Pii::new),
+                canceled: body.canceled,
                 respond: body.respond && state.is_none(),
             });
             std::iter::once(result).chain(state).collect()
@@ -144,6 +168,7 @@ pub(super) fn commands(message: ClientMessage, call: CallId) -> Vec<Command> {
         ClientMessage::Interrupt => vec![Command::Interrupt],
         ClientMessage::Say(text) => vec![Command::Say(Pii::new(text))],
         ClientMessage::SetMuted(muted) => vec![Command::SetMuted(muted)],
+        ClientMessage::AddonTool => Vec::new(),
     }
 }
 
@@ -215,6 +240,7 @@ fn event_kind(notification: &Notification) -> EventKind<'_> {
         N::TranscriberFatalError { code, message } => {
             EventKind::TranscriberFatalError { code, message }
         }
+        N::Handoff { to, reason } => EventKind::Handoff { to_agent_id: to.as_str(), reason },
         N::Error { code, message } => EventKind::Error { code, message },
     }
 }
@@ -244,6 +270,7 @@ pub(super) fn room_event(news: &RoomNews) -> Option<RoomEvent<'_>> {
             | Notification::ParticipantLeft(_)
             | Notification::VoiceStatus { .. }
             | Notification::TranscriberFatalError { .. }
+            | Notification::Handoff { .. }
             | Notification::Error { .. } => None,
         },
     }
@@ -257,7 +284,7 @@ pub(super) fn timestamp(unix_ms: u64) -> String {
 }
 
 /// A model may write arguments that are no JSON; clients still get an object, with its words.
-fn arguments(text: &str) -> Value {
+pub(super) fn arguments(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Object(arguments)) => Value::Object(arguments),
         Ok(_) | Err(_) => serde_json::json!({ "unparsed": text }),

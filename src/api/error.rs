@@ -4,10 +4,14 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::limits::TooMany;
 use super::wire::{BadBody, ErrorBody, Mistake};
-use crate::agent::RoomFailure;
+use crate::agent::{Rejection, RoomFailure};
 use crate::ids::AgentId;
-use crate::runtime::{CreateError, FindError, ListError};
+use crate::runtime::{
+    CallError, CreateError, CreateRoomError, FindError, FindRoomError, HandOffError, ListError,
+    UpdateError,
+};
 
 /// A refusal, with all that its envelope holds.
 #[derive(Debug)]
@@ -18,11 +22,16 @@ pub(super) struct ApiError {
     details: Vec<Mistake>,
     /// The agent that is in the way.
     agent: Option<AgentId>,
+    /// Seconds after which it is worth another try.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: Vec::new(), agent: None }
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        let (message, details) = (message.into(), Vec::new());
+        Self { status, code, message, details, agent: None, retry_after }
     }
 
     /// 400 for one field.
@@ -59,7 +68,10 @@ impl ApiError {
 impl From<BadBody> for ApiError {
     fn from(bad: BadBody) -> Self {
         let (message, details) = match bad {
-            BadBody::NotJson(reason) => (format!("the body is no JSON: {reason}"), Vec::new()),
+            BadBody::NotJson(reason) => {
+                let message = format!("the body is no JSON: {reason}");
+                (message, vec![Mistake { path: String::new(), message: reason }])
+            }
             BadBody::Mistakes(mistakes) => ("the request has mistakes".to_owned(), mistakes),
         };
         Self { details, ..Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message) }
@@ -96,11 +108,92 @@ impl From<FindError> for ApiError {
     }
 }
 
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Find(error) => error.into(),
+            UpdateError::Rejected(rejection) => rejection.into(),
+            UpdateError::Duplicate(agent) => CreateError::Duplicate(agent).into(),
+            UpdateError::Draining => CreateError::Draining.into(),
+            UpdateError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<HandOffError> for ApiError {
+    fn from(error: HandOffError) -> Self {
+        let message = error.to_string();
+        match error {
+            HandOffError::Find(error) => error.into(),
+            HandOffError::NoHeir => Self::new(StatusCode::NOT_FOUND, "AGENT_NOT_FOUND", message),
+            HandOffError::Itself => Self::invalid("to", &message),
+            HandOffError::ServesAnother(agent) => Self {
+                agent: Some(agent),
+                ..Self::new(StatusCode::CONFLICT, "DUPLICATE_SESSION", message)
+            },
+            HandOffError::Rejected(rejection) => rejection.into(),
+            HandOffError::HeirRejected(rejection) => {
+                Self::new(StatusCode::CONFLICT, rejection.code(), message)
+            }
+            HandOffError::Create(error) => error.into(),
+            HandOffError::Broken => Self::new(StatusCode::CONFLICT, "INVALID_STATE", message),
+        }
+    }
+}
+
+/// What an agent has refused can be asked for again when its state is another.
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(StatusCode::CONFLICT, rejection.code(), rejection.to_string())
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(too_many: TooMany) -> Self {
+        Self {
+            retry_after: Some(too_many.seconds()),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, TooMany::CODE, too_many.to_string())
+        }
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotFound => Self::not_found(&error.to_string()),
+            CallError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
 impl From<ListError> for ApiError {
     fn from(error: ListError) -> Self {
         match error {
             ListError::BadCursor => Self::invalid("cursor", &error.to_string()),
             ListError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<CreateRoomError> for ApiError {
+    fn from(error: CreateRoomError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateRoomError::Exists => Self::new(StatusCode::CONFLICT, "ROOM_EXISTS", message),
+            CreateRoomError::Capacity => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "CAPACITY", message)
+            }
+            CreateRoomError::Draining => CreateError::Draining.into(),
+            CreateRoomError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<FindRoomError> for ApiError {
+    fn from(error: FindRoomError) -> Self {
+        match error {
+            FindRoomError::NotFound => RoomFailure::NotFound.into(),
+            FindRoomError::Store(reason) => Self::store(&reason),
         }
     }
 }
@@ -129,8 +222,8 @@ impl IntoResponse for ApiError {
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -140,7 +233,7 @@ impl IntoResponse for ApiError {
 }
 
 /// What is full or going down is worth another try after this many seconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +285,34 @@ mod tests {
         let (status, _, body) = answered(ApiError::invalid("name", "is required")).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(body.contains(r#""details":[{"path":"name","message":"is required"}]"#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn every_end_of_a_handoff_has_its_status() {
+        let heir = AgentId::new("ag_2");
+        let busy = Rejection::InvalidState { phase: "created" };
+        for (error, status, code) in [
+            (FindError::NotFound.into(), 404, "AGENT_NOT_FOUND"),
+            (HandOffError::NoHeir, 404, "AGENT_NOT_FOUND"),
+            (HandOffError::Itself, 400, "VALIDATION_ERROR"),
+            (HandOffError::ServesAnother(heir), 409, "DUPLICATE_SESSION"),
+            (busy.into(), 409, "INVALID_STATE"),
+            (CreateError::Capacity.into(), 503, "CAPACITY"),
+            (HandOffError::Broken, 409, "INVALID_STATE"),
+        ] {
+            let told = format!("{error:?}");
+            let (answered, _, body) = answered(error.into()).await;
+            assert_eq!(answered.as_u16(), status, "{told}");
+            assert!(body.contains(&format!(r#""code":"{code}""#)), "{told}: {body}");
+            assert_eq!(body.contains(r#""agentId":"ag_2""#), told.contains("ag_2"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_agent_at_work_refuses_is_a_conflict() {
+        let (status, _, body) = answered(UpdateError::from(Rejection::AgentBusy).into()).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert!(body.contains(r#""code":"AGENT_BUSY""#), "{body}");
     }
 
     async fn answered(error: ApiError) -> (StatusCode, axum::http::HeaderMap, String) {

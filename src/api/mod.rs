@@ -1,17 +1,24 @@
-//! What clients see: REST, Socket.IO, hosted rooms and their page, and health.
+//! What clients see: REST, Socket.IO, WebSockets, hosted rooms and their page, and health.
 
 mod accounts;
+mod asyncapi;
 mod auth;
 mod body;
+mod calls;
 mod client;
 mod convert;
+mod describe;
+mod docs;
 mod error;
 mod health;
+mod hosting;
+mod limits;
 mod rest;
 mod rooms;
 mod serve;
 mod socket;
 mod transports;
+mod websocket;
 mod wire;
 
 use std::sync::Arc;
@@ -20,12 +27,17 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use utoipa_axum::router::OpenApiRouter;
 
+use self::describe::Description;
 use self::error::ApiError;
+use self::limits::Limits;
 use self::transports::Transports;
+use self::websocket::Sockets;
 use crate::privacy::Secret;
 use crate::runtime::Gateway;
 
+pub use self::limits::Rates;
 pub use self::serve::serve;
 
 /// How the API is set up.
@@ -33,6 +45,8 @@ pub use self::serve::serve;
 pub struct ApiConfig {
     /// What the operator shows to manage users and keys; without one, nobody can.
     pub admin_token: Option<Secret>,
+    /// How much one caller may ask for.
+    pub rates: Rates,
 }
 
 /// What every handler works with.
@@ -40,23 +54,42 @@ pub struct ApiConfig {
 struct Api {
     gateway: Gateway,
     config: Arc<ApiConfig>,
+    description: Description,
+    limits: Arc<Limits>,
+    sockets: Sockets,
 }
 
 /// Everything that is served, Socket.IO included. Must be called within tokio.
 pub fn router(gateway: Gateway, config: ApiConfig) -> Router {
-    let api = Api { gateway, config: Arc::new(config) };
+    let (routes, description) = routes();
+    let limits = Arc::new(Limits::new(config.rates));
+    let (config, sockets) = (Arc::new(config), Sockets::start());
+    let api = Api { gateway, config, description, limits, sockets };
     let transports = Transports::start();
-    Router::new()
-        .merge(health::routes())
-        .merge(rest::routes())
-        .merge(accounts::routes())
-        .merge(rooms::routes())
+    routes
         .fallback(nowhere)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(api.clone())
+        .layer(from_fn_with_state(api.clone(), health::refuse_while_draining))
         .layer(socket::layer(&api, &transports))
         .layer(from_fn_with_state(transports, socket::know_session))
+}
+
+/// What is routed, and the description that it is routed by: a handler has no other way in.
+fn routes() -> (Router<Api>, Description) {
+    let (routes, described) = OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(rest::routes())
+        .merge(accounts::routes())
+        .merge(calls::routes())
+        .merge(hosting::routes())
+        .merge(rooms::routes())
+        .merge(websocket::routes())
+        .merge(asyncapi::routes())
+        .merge(docs::routes())
+        .split_for_parts();
+    (routes, Description::of(described))
 }
 
 async fn nowhere(uri: Uri) -> ApiError {

@@ -2,44 +2,54 @@
 
 use std::convert::Infallible;
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
 use futures_util::Stream;
 use futures_util::stream;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
 use super::auth::bearer_of;
-use super::body::{SDP, SDP_FRAGMENT, Sdp, SdpFragment};
+use super::body::{Path, SDP, SDP_FRAGMENT, Sdp, SdpFragment};
 use super::convert::room_event;
 use super::error::ApiError;
-use super::wire::{RoomQuery, to_text};
+use super::wire::{ErrorBody, RoomEventSchema, RoomQuery, to_text};
 use crate::agent::RoomFailure;
-use crate::ids::ParticipantId;
-use crate::runtime::{RoomNews, RoomWatch, TrickleAnswer};
+use crate::privacy::Secret;
+use crate::runtime::{IceSession, RoomWatch, TrickleAnswer};
 
-pub(super) fn routes() -> Router<Api> {
-    let whip = Router::new()
-        .route("/rooms/{room}/whip", post(enter).options(preflight))
-        .route(
-            "/rooms/{room}/participants/{participant}",
-            patch(trickle).delete(hang_up).options(preflight),
-        )
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    let whip = OpenApiRouter::new()
+        .routes(routes!(enter, before_entering))
+        .routes(routes!(trickle, hang_up, before_changing))
         .layer(from_fn(share_across_origins));
-    Router::new()
-        .route("/rooms/{room}", get(page))
-        .route("/rooms/{room}/events", get(watch))
-        .route("/assets/room.js", get(script))
+    OpenApiRouter::new()
+        .routes(routes!(page))
+        .routes(routes!(watch))
+        .routes(routes!(script))
         .merge(whip)
 }
 
 type RoomQueryResult = Result<Query<RoomQuery>, QueryRejection>;
 
+/// A page to talk in
+#[utoipa::path(
+    get,
+    path = "/rooms/{room}",
+    operation_id = "roomPage",
+    tag = "rooms",
+    params(("room" = String, Path, description = "The room's name.")),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html"),
+        (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`: there is no such room, \
+            and none can be made of this name."),
+    ),
+)]
 async fn page(State(api): State<Api>, Path(room): Path<String>) -> Result<Response, ApiError> {
     let room = api.gateway.room(&room).await?;
     let page = PAGE.replace("{{open}}", if room.open { "true" } else { "false" });
@@ -54,6 +64,15 @@ async fn page(State(api): State<Api>, Path(room): Path<String>) -> Result<Respon
     Ok((headers, page).into_response())
 }
 
+/// The script of that page
+#[utoipa::path(
+    get,
+    path = "/assets/room.js",
+    operation_id = "roomScript",
+    tag = "rooms",
+    responses((status = 200, description = "The script.", body = String,
+        content_type = "text/javascript")),
+)]
 async fn script() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
@@ -63,6 +82,43 @@ async fn script() -> impl IntoResponse {
     (headers, SCRIPT)
 }
 
+/// Come into a room
+///
+/// WHIP (RFC 9725), with sound in both directions. A room that is not open wants its token, and so
+/// does any room if a web page of another host asks.
+#[utoipa::path(
+    post,
+    path = "/rooms/{room}/whip",
+    operation_id = "enterRoom",
+    tag = "rooms",
+    security((), ("room" = [])),
+    params(
+        ("room" = String, Path, description = "The room's name."),
+        ("name" = Option<String>, Query, description = "The name that others see.",
+            max_length = 64),
+    ),
+    request_body(content = String, content_type = "application/sdp",
+        description = "An SDP offer: audio, `sendrecv`, Opus."),
+    responses(
+        (status = 201, description = "The SDP answer.", body = String,
+            content_type = "application/sdp",
+            headers(
+                ("Location" = String, description = "The participant, to be changed or ended; \
+                    its last part is a key that nobody else learns."),
+                ("Participant-Id" = String, description = "The id that others see."),
+                ("ETag" = String, description = "The session of ICE."),
+                ("Accept-Patch" = String, description = "`application/trickle-ice-sdpfrag`."),
+            )),
+        (status = 400, body = ErrorBody, description = "`MEDIA_FAILED`: the offer cannot be \
+            answered."),
+        (status = 401, body = ErrorBody, description = "`ROOM_UNAUTHORIZED`: the room wants its \
+            token."),
+        (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`, `ROOM_CLOSED`: there \
+            is no such room."),
+        (status = 503, body = ErrorBody, description = "`ROOM_FULL`, `ROOM_UNREACHABLE`: there \
+            is no place at this moment."),
+    ),
+)]
 async fn enter(
     State(api): State<Api>,
     Path(room): Path<String>,
@@ -81,7 +137,8 @@ async fn enter(
     }
     let answer = api.gateway.enter_room(&room, token, &name, &offer).await?;
     let headers = [
-        (header::LOCATION, format!("/rooms/{room}/participants/{}", answer.participant)),
+        (header::LOCATION, format!("/rooms/{room}/participants/{}", answer.key.expose())),
+        (PARTICIPANT_ID, answer.participant.to_string()),
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::ETAG, quoted(&answer.ice_etag)),
         (ACCEPT_PATCH, SDP_FRAGMENT.to_owned()),
@@ -100,13 +157,44 @@ fn is_foreign_page(headers: &HeaderMap) -> bool {
     !is_local && text(header::HOST) != Some(page.as_str())
 }
 
+/// Add ICE candidates, or restart ICE
+///
+/// The last part of a `Location` is a key that only its owner has: the ids that others see in the
+/// room open nothing.
+#[utoipa::path(
+    patch,
+    path = "/rooms/{room}/participants/{key}",
+    operation_id = "trickleIce",
+    tag = "rooms",
+    params(
+        ("room" = String, Path, description = "The room's name."),
+        ("key" = String, Path, description = "The last part of the `Location`."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the ICE session that \
+            this is for; any, unless given."),
+    ),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag",
+        description = "Candidates, or new credentials (RFC 8840)."),
+    responses(
+        (status = 204, description = "The candidates are taken."),
+        (status = 200, description = "ICE starts anew: the credentials of this side.",
+            body = String, content_type = "application/trickle-ice-sdpfrag",
+            headers(("ETag" = String, description = "The new session of ICE."))),
+        (status = 400, body = ErrorBody, description = "`MEDIA_FAILED`: the fragment makes no \
+            sense."),
+        (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`: there is no such \
+            participant."),
+        (status = 412, body = ErrorBody, description = "`PRECONDITION_FAILED`: this is for \
+            another ICE session than the one that runs."),
+    ),
+)]
 async fn trickle(
     State(api): State<Api>,
-    Path((room, participant)): Path<(String, String)>,
+    Path((room, key)): Path<(String, String)>,
+    headers: HeaderMap,
     SdpFragment(fragment): SdpFragment,
 ) -> Result<Response, ApiError> {
-    let participant = ParticipantId::new(participant);
-    match api.gateway.trickle(&room, &participant, &fragment).await? {
+    let key = Secret::new(key);
+    match api.gateway.trickle(&room, &key, if_match(&headers), &fragment).await? {
         TrickleAnswer::Added => Ok(StatusCode::NO_CONTENT.into_response()),
         TrickleAnswer::Restarted { fragment, ice_etag } => {
             let headers = [
@@ -115,58 +203,101 @@ async fn trickle(
             ];
             Ok((StatusCode::OK, headers, fragment).into_response())
         }
+        TrickleAnswer::Outdated => {
+            let message = "this is for another ICE session than the one that runs";
+            let status = StatusCode::PRECONDITION_FAILED;
+            Err(ApiError::new(status, "PRECONDITION_FAILED", message))
+        }
     }
 }
 
+/// The ICE sessions that a request is meant for. Tags are compared strongly, so weak ones fit none
+/// (RFC 9110, section 13.1.1). Without the header it is any: not every client keeps to RFC 9725.
+fn if_match(headers: &HeaderMap) -> IceSession {
+    let mut tags = Vec::new();
+    for value in headers.get_all(header::IF_MATCH) {
+        for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            if tag == "*" {
+                return IceSession::Any;
+            }
+            let unquoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            tags.extend(unquoted.map(str::to_owned));
+        }
+    }
+    if headers.contains_key(header::IF_MATCH) { IceSession::OneOf(tags) } else { IceSession::Any }
+}
+
+/// Hang up
+#[utoipa::path(
+    delete,
+    path = "/rooms/{room}/participants/{key}",
+    operation_id = "hangUp",
+    tag = "rooms",
+    params(
+        ("room" = String, Path, description = "The room's name."),
+        ("key" = String, Path, description = "The last part of the `Location`."),
+    ),
+    responses(
+        (status = 200, description = "The participant is out."),
+        (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`: there is no such \
+            participant."),
+    ),
+)]
 async fn hang_up(
     State(api): State<Api>,
-    Path((room, participant)): Path<(String, String)>,
+    Path((room, key)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    api.gateway.hang_up(&room, &ParticipantId::new(participant)).await?;
+    api.gateway.hang_up(&room, &Secret::new(key)).await?;
     Ok(StatusCode::OK)
 }
 
-/// Live captions. In a room that is not open, they are for those who are in it: the id of a
-/// participant, which only the room gives out, is the right to them.
+/// Watch a room
+///
+/// Live captions, as server-sent events. In a room that is not open, they are for who has its
+/// token, and for those who are in it: browsers cannot send a token with an `EventSource`, so these
+/// show their key.
+#[utoipa::path(
+    get,
+    path = "/rooms/{room}/events",
+    operation_id = "watchRoom",
+    tag = "rooms",
+    security((), ("room" = [])),
+    params(
+        ("room" = String, Path, description = "The room's name."),
+        ("participant" = Option<String>, Query, description = "One's own key in the room: the \
+            last part of the `Location` that entering it gave."),
+    ),
+    responses(
+        (status = 200, body = RoomEventSchema, content_type = "text/event-stream",
+            description = "A stream without end, of such events."),
+        (status = 401, body = ErrorBody, description = "`ROOM_UNAUTHORIZED`: the room is not \
+            open, and neither a token nor a key of it came with the request."),
+        (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`, `ROOM_CLOSED`: there \
+            is no such room."),
+        (status = 503, body = ErrorBody, description = "`ROOM_FULL`: the gateway has no place \
+            for another room."),
+    ),
+)]
 async fn watch(
     State(api): State<Api>,
     Path(room): Path<String>,
     query: RoomQueryResult,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let participant = read_query(query)?.participant;
-    let is_open = api.gateway.room(&room).await?.open;
-    let mut watch = api.gateway.watch_room(&room).await?;
-    let first = watch.next().await;
-    if !is_open && !is_present(participant.as_deref(), first.as_ref()) {
-        return Err(RoomFailure::Unauthorized.into());
-    }
-    let events = Sse::new(captions(first, watch)).keep_alive(KeepAlive::default());
+    let key = read_query(query)?.participant.map(Secret::new);
+    let token = bearer_of(&headers).map(Secret::new);
+    let watch = api.gateway.watch_room(&room, token.as_ref(), key.as_ref()).await?;
+    let events = Sse::new(captions(watch)).keep_alive(KeepAlive::default());
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((headers, events).into_response())
 }
 
-fn is_present(participant: Option<&str>, first: Option<&RoomNews>) -> bool {
-    match (participant, first) {
-        (Some(id), Some(RoomNews::Participants(present))) => {
-            present.iter().any(|one| one.id.as_str() == id)
-        }
-        _ => false,
-    }
-}
-
-fn captions(
-    first: Option<RoomNews>,
-    watch: RoomWatch,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((first, watch), |(mut first, mut watch)| async move {
+fn captions(watch: RoomWatch) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(watch, |mut watch| async move {
         loop {
-            let news = match first.take() {
-                Some(news) => news,
-                None => watch.next().await?,
-            };
+            let news = watch.next().await?;
             if let Some(event) = room_event(&news) {
-                let event = Event::default().data(to_text(&event));
-                return Some((Ok(event), (None, watch)));
+                return Some((Ok(Event::default().data(to_text(&event))), watch));
             }
         }
     })
@@ -177,8 +308,39 @@ fn read_query(query: RoomQueryResult) -> Result<RoomQuery, ApiError> {
     Ok(query)
 }
 
+/// Ask before entering
+///
+/// A browser does so on its own if a page of another host enters (RFC 9725, section 4.2).
+#[utoipa::path(
+    options,
+    path = "/rooms/{room}/whip",
+    operation_id = "beforeEntering",
+    tag = "rooms",
+    params(("room" = String, Path, description = "The room's name.")),
+    responses((status = 204, description = "What may be sent, in its headers.")),
+)]
+async fn before_entering() -> impl IntoResponse {
+    preflight()
+}
+
+/// Ask before changing or ending
+#[utoipa::path(
+    options,
+    path = "/rooms/{room}/participants/{key}",
+    operation_id = "beforeChanging",
+    tag = "rooms",
+    params(
+        ("room" = String, Path, description = "The room's name."),
+        ("key" = String, Path, description = "The last part of the `Location`."),
+    ),
+    responses((status = 204, description = "What may be sent, in its headers.")),
+)]
+async fn before_changing() -> impl IntoResponse {
+    preflight()
+}
+
 /// The answer to a browser that asks before it sends (RFC 9725, section 4.2).
-async fn preflight() -> impl IntoResponse {
+fn preflight() -> impl IntoResponse {
     let headers = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, PATCH, DELETE, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
@@ -195,7 +357,8 @@ async fn share_across_origins(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     let any = HeaderValue::from_static("*");
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-    let exposed = HeaderValue::from_static("Location, ETag, Accept-Patch, Link, Retry-After");
+    let exposed =
+        HeaderValue::from_static("Location, ETag, Accept-Patch, Link, Retry-After, Participant-Id");
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     response
 }
@@ -203,6 +366,9 @@ async fn share_across_origins(request: Request, next: Next) -> Response {
 fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
+
+/// The id that others see: the `Location` does not tell it.
+const PARTICIPANT_ID: HeaderName = HeaderName::from_static("participant-id");
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -219,7 +385,6 @@ const NAME_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::Participant;
 
     #[test]
     fn a_page_of_somebody_else_needs_a_token() {
@@ -242,13 +407,23 @@ mod tests {
     }
 
     #[test]
-    fn captions_of_a_closed_room_are_for_those_in_it() {
-        let ann = Participant { id: ParticipantId::new("p_1"), name: "Ann".into() };
-        let news = RoomNews::Participants(vec![ann]);
-        assert!(is_present(Some("p_1"), Some(&news)));
-        assert!(!is_present(Some("p_2"), Some(&news)));
-        assert!(!is_present(None, Some(&news)));
-        assert!(!is_present(Some("p_1"), None));
+    fn a_fragment_says_which_ice_session_it_is_for() {
+        let one_of =
+            |tags: &[&str]| IceSession::OneOf(tags.iter().map(|tag| (*tag).to_owned()).collect());
+        for (values, session) in [
+            (&[][..], IceSession::Any),
+            (&["*"], IceSession::Any),
+            (&["\"a\""], one_of(&["a"])),
+            (&["\"a\", \"b\"", "\"c\""], one_of(&["a", "b", "c"])),
+            (&["W/\"a\""], one_of(&[])),
+            (&[""], one_of(&[])),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::IF_MATCH, HeaderValue::from_static(value));
+            }
+            assert_eq!(if_match(&headers), session, "{values:?}");
+        }
     }
 
     #[test]

@@ -16,10 +16,11 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Serves `router` until `shutdown` is over; then takes no more connections, lets requests under
-/// way finish for a moment, and ends whatever is still open.
+/// way and farewells finish for a moment, and ends whatever is still open.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -28,7 +29,8 @@ pub async fn serve(
     let every_connection = CancellationToken::new();
     let stopping = CancellationToken::new();
     let stop = stopping.clone();
-    let listener = CuttableListener { listener, every_connection: every_connection.clone() };
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let listener = CuttableListener { listener, every_connection: every_connection.clone(), alive };
     let served = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move {
             shutdown.await;
@@ -38,8 +40,15 @@ pub async fn serve(
         stopping.cancelled().await;
         tokio::time::sleep(REQUESTS_GRACE).await;
     };
+    let served = async {
+        served.await?;
+        // A connection that has become a WebSocket is none of HTTP's any more, and may still have
+        // to say why it ends. Nothing is ever sent on this channel: its end is the message.
+        all_gone.recv().await;
+        Ok(())
+    };
     let result = tokio::select! {
-        result = served.into_future() => result,
+        result = served => result,
         () = grace => Ok(()),
     };
     every_connection.cancel();
@@ -67,11 +76,13 @@ impl Cut {
 pub(super) struct Peer {
     /// Ends it.
     pub(super) cut: Cut,
+    /// Who is at its other end; perhaps a proxy.
+    pub(super) address: SocketAddr,
 }
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        Self { cut: Cut(stream.io().token.clone()) }
+        Self { cut: Cut(stream.io().token.clone()), address: *stream.remote_addr() }
     }
 }
 
@@ -79,6 +90,8 @@ impl Connected<IncomingStream<'_, CuttableListener>> for Peer {
 struct CuttableListener {
     listener: TcpListener,
     every_connection: CancellationToken,
+    /// Held by every stream for as long as it is open.
+    alive: mpsc::Sender<()>,
 }
 
 impl Listener for CuttableListener {
@@ -93,7 +106,7 @@ impl Listener for CuttableListener {
                         tracing::debug!(%error, "a connection will wait before small packets");
                     }
                     let token = self.every_connection.child_token();
-                    return (CuttableStream::new(stream, token), address);
+                    return (CuttableStream::new(stream, token, self.alive.clone()), address);
                 }
                 // Out of file descriptors, or a peer gone before it was taken: neither is the
                 // end of the listener.
@@ -117,13 +130,14 @@ struct CuttableStream<S> {
     // One for each direction: reader and writer may be polled by different tasks.
     read_cut: Pin<Box<WaitForCancellationFutureOwned>>,
     write_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _alive: mpsc::Sender<()>,
 }
 
 impl<S> CuttableStream<S> {
-    fn new(stream: S, token: CancellationToken) -> Self {
+    fn new(stream: S, token: CancellationToken, alive: mpsc::Sender<()>) -> Self {
         let read_cut = Box::pin(token.clone().cancelled_owned());
         let write_cut = Box::pin(token.clone().cancelled_owned());
-        Self { stream, token, read_cut, write_cut }
+        Self { stream, token, read_cut, write_cut, _alive: alive }
     }
 }
 
@@ -225,7 +239,7 @@ mod tests {
     fn cuttable() -> (CuttableStream<tokio::io::DuplexStream>, tokio::io::DuplexStream, Cut) {
         let (ours, theirs) = tokio::io::duplex(4);
         let token = CancellationToken::new();
-        (CuttableStream::new(ours, token.clone()), theirs, Cut(token))
+        (CuttableStream::new(ours, token.clone(), mpsc::channel(1).0), theirs, Cut(token))
     }
 
     #[tokio::test]

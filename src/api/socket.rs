@@ -15,8 +15,8 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::Api;
-use super::auth::key_of;
-use super::client::{Client, MESSAGE_BYTES_MAX};
+use super::auth::{KeyError, address_of, key_of, owner_of};
+use super::client::{Access, MESSAGE_BYTES_MAX, SocketIoLine};
 use super::serve::{Cut, Peer};
 use super::transports::Transports;
 use super::wire::{Credentials, ENGINE_SESSION_UNKNOWN, EngineQuery};
@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     MissingAgentId,
     #[error("UNAUTHORIZED")]
     Unauthorized,
+    #[error("RATE_LIMITED")]
+    RateLimited,
     #[error("AGENT_NOT_FOUND")]
     AgentNotFound,
     #[error("AGENT_EXPIRED")]
@@ -117,7 +119,8 @@ async fn admit(
 ) -> Result<(), Refusal> {
     match subscribe(&api, &socket, auth).await {
         Ok((agent, subscription)) => {
-            Client::start(api.gateway, agent, subscription, &socket, transports);
+            let access = Access::new(&api, agent);
+            SocketIoLine::start(access, subscription, &socket, transports);
             Ok(())
         }
         Err(refusal) => {
@@ -141,18 +144,30 @@ async fn subscribe(
     let header = key_of(&request.headers).map(str::to_owned);
     let key = query.api_key.filter(given).or(auth.api_key.filter(given)).or(header);
     let key = key.ok_or(Refusal::Unauthorized)?;
-    let owner = api.gateway.owner_of(&key).await.map_err(|error| internal(&error))?;
-    let owner = owner.ok_or(Refusal::Unauthorized)?;
+    let owner = owner_of(api, &key, address_of(&request.extensions)).await?;
     if !api.gateway.is_ready() {
         return Err(Refusal::ServerShutdown);
     }
     let subscription = api.gateway.subscribe(&owner, &agent).await;
     let subscription = subscription.map_err(|error| match error {
+        // It has gone because the gateway goes, and the store with it.
+        _ if !api.gateway.is_ready() => Refusal::ServerShutdown,
         FindError::NotFound => Refusal::AgentNotFound,
         FindError::Expired => Refusal::AgentExpired,
         FindError::Store(reason) => internal(&reason),
     })?;
     Ok((agent, subscription))
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unknown => Self::Unauthorized,
+            KeyError::TooMany(_) => Self::RateLimited,
+            KeyError::Draining => Self::ServerShutdown,
+            KeyError::Store(error) => internal(&error),
+        }
+    }
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Refusal {
@@ -165,7 +180,7 @@ pub(super) fn session_of(socket: &SocketRef) -> Session {
     socket.req_parts().extensions.get::<Session>().cloned().unwrap_or_default()
 }
 
-fn query_of<T: Default + super::wire::FromQuery>(uri: &Uri) -> T {
+pub(super) fn query_of<T: Default + super::wire::FromQuery>(uri: &Uri) -> T {
     Query::<T>::try_from_uri(uri).map(|Query(query)| query).unwrap_or_default()
 }
 
@@ -174,5 +189,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Packets that may wait for one client's connection.
 ///
-/// When full: the client is too slow, and is disconnected by name; nothing is skipped silently.
-const SENDS_CAPACITY: usize = 1024;
+/// When full: the client's task waits, and disconnects a client that takes nothing for a while, by
+/// name; nothing is skipped silently. Engine.IO's own pings need a place as well, and a session
+/// that has none left for a ping is over: hence far more than a client that reads leaves waiting.
+const SENDS_CAPACITY: usize = 4096;

@@ -1,25 +1,31 @@
-//! A gateway for tests of the API: a store in memory, rooms on loopback, and no model.
+//! A gateway for tests of the API: a store in memory, rooms on loopback, and no model that answers.
 
 #![allow(
     dead_code,
     clippy::expect_used,
+    clippy::unwrap_used,
     clippy::panic,
     reason = "each test program uses its part of it, and fails with it"
 )]
 
-use std::collections::BTreeMap;
+mod conformance;
+pub(crate) mod raw;
+
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::http::response::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use callbridge::agent::Limits;
-use callbridge::api::{self, ApiConfig};
+use callbridge::api::{self, ApiConfig, Rates};
+use callbridge::models::ModelProfile;
 use callbridge::privacy::Secret;
 use callbridge::rooms::{Rooms, RoomsConfig};
 use callbridge::runtime::{Gateway, Models, Shell};
 use callbridge::store::Store;
 use callbridge::sys::tasks::{self, Task};
+use conformance::Conformance;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -29,11 +35,32 @@ pub(crate) const KEY: &str = "ak_0123456789abcdefghijklmnopqrstuv";
 /// What the operator shows.
 pub(crate) const ADMIN: &str = "the-operators-own-token";
 
+/// A model profile that never answers: what opens it waits until its own deadline.
+pub(crate) const SILENT: &str = "silent";
+
 /// A running gateway and its API.
 pub(crate) struct House {
     pub(crate) gateway: Gateway,
     pub(crate) router: Router,
     served: Option<Task>,
+    /// What every answer must agree with.
+    described: Conformance,
+    /// Takes connections, and says nothing to anybody.
+    _mind: std::net::TcpListener,
+}
+
+/// What differs from house to house.
+struct Setup {
+    /// Whether anybody may open a room by entering it.
+    open: bool,
+    /// The mind of agents that name none.
+    model: Option<ModelProfile>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { open: true, model: None }
+    }
 }
 
 /// An answer, read to its end.
@@ -45,19 +72,53 @@ pub(crate) struct Answer {
 }
 
 impl House {
+    /// On loopback: rooms are open, and made on first use.
     pub(crate) async fn open() -> Self {
+        Self::over(Store::open("sqlite::memory:").await.expect("a store in memory")).await
+    }
+
+    /// A gateway that starts with what this store has.
+    pub(crate) async fn over(store: Store) -> Self {
+        Self::build(store, Rates::default(), Setup::default()).await
+    }
+
+    pub(crate) async fn open_with(rates: Rates) -> Self {
         let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        Self::build(store, rates, Setup::default()).await
+    }
+
+    /// As off loopback: over this store, with rooms that only their owners make.
+    pub(crate) async fn locked(store: Store) -> Self {
+        Self::build(store, Rates::default(), Setup { open: false, model: None }).await
+    }
+
+    /// A gateway whose agents think with the model of this address, if they name none.
+    pub(crate) async fn with_model(url: &str) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        let model = Some(ModelProfile::local(url));
+        Self::build(store, Rates::default(), Setup { open: true, model }).await
+    }
+
+    async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
         store.ensure_bootstrap(&Secret::new(KEY), 1).await.expect("the bootstrap key");
         let rooms = Rooms::new(&RoomsConfig {
             media_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             public_ip: None,
-            open: true,
+            open: setup.open,
         });
-        let models = Models { default: "none".into(), profiles: BTreeMap::new() };
+        let mind = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let url = format!("ws://{}", mind.local_addr().expect("an address"));
+        let silent = ModelProfile::new(SILENT, url);
+        let profiles = setup.model.into_iter().map(|profile| ("none".to_owned(), profile));
+        let profiles = profiles.chain([(SILENT.to_owned(), silent)]).collect();
+        let models = Models { default: "none".into(), profiles };
         let shell = Shell::new(rooms.expect("a media port"), models, Limits::default());
         let gateway = Gateway::start(shell, store).await.expect("a gateway");
-        let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)) };
-        Self { router: api::router(gateway.clone(), config), gateway, served: None }
+        let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)), rates };
+        let router = api::router(gateway.clone(), config);
+        let (_, document) = ask(&router, Request::get("/openapi.json").body(Body::empty())).await;
+        let described = Conformance(serde_json::from_str(&document).expect("a document"));
+        Self { gateway, router, served: None, described, _mind: mind }
     }
 
     /// Serves on a free port of loopback for as long as the house stands.
@@ -83,11 +144,17 @@ impl House {
         self.send(request.expect("a request")).await
     }
 
+    /// Asks without a key and without a body.
+    pub(crate) async fn bare(&self, method: Method, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path).body(Body::empty());
+        self.send(request.expect("a request")).await
+    }
+
+    /// Asks, and holds the answer against the description.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("it never fails");
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 1 << 20).await.expect("a body");
-        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (parts, text) = ask(&self.router, Ok(request)).await;
+        self.described.check((&method, &path), (parts.status, &parts.headers, &text));
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
@@ -97,6 +164,14 @@ impl House {
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
         made.json()["id"].as_str().expect("an id").to_owned()
     }
+}
+
+async fn ask(router: &Router, request: axum::http::Result<Request<Body>>) -> (Parts, String) {
+    let request = request.expect("a request");
+    let response = router.clone().oneshot(request).await.expect("it never fails");
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, 1 << 20).await.expect("a body");
+    (parts, String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
 impl Answer {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::fields::{BadBody, Fields, one_mistake, unfit};
+use super::fields::{BadBody, Fields, read_body};
 
 /// A wish for a new agent, found to be in order.
 #[derive(Debug, PartialEq)]
@@ -61,26 +61,23 @@ pub(in crate::api) struct ModelBody {
 impl NewAgentBody {
     /// Reads the body of `POST /api/agents`; tells all its mistakes at once.
     pub(in crate::api) fn parse(bytes: &[u8]) -> Result<Self, BadBody> {
-        let not_json = |error: serde_json::Error| BadBody::NotJson(error.to_string());
-        let value: Value = serde_json::from_slice(bytes).map_err(not_json)?;
-        let Some(object) = value.as_object() else {
-            return Err(one_mistake("", "the body must be a JSON object"));
-        };
-        let raw: RawMetadata = serde_json::from_slice(bytes).map_err(not_json)?;
-        let metadata_json = raw.metadata.map_or_else(String::new, |raw| raw.get().to_owned());
-        let mut mistakes = Vec::new();
-        let body = read_body(&mut Fields::new(object, &mut mistakes), metadata_json);
-        if mistakes.is_empty() { Ok(body) } else { Err(BadBody::Mistakes(mistakes)) }
+        read_body(bytes, |fields| read_agent(fields, raw_metadata(bytes)))
     }
 }
 
-#[derive(Deserialize)]
+/// The field `metadata` of a body that is JSON, to the byte; empty if it is not there.
+pub(super) fn raw_metadata(bytes: &[u8]) -> String {
+    let raw: RawMetadata<'_> = serde_json::from_slice(bytes).unwrap_or_default();
+    raw.metadata.map_or_else(String::new, |raw| raw.get().to_owned())
+}
+
+#[derive(Default, Deserialize)]
 struct RawMetadata<'a> {
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
 }
 
-fn read_body(fields: &mut Fields<'_>, metadata_json: String) -> NewAgentBody {
+fn read_agent(fields: &mut Fields<'_>, metadata_json: String) -> NewAgentBody {
     let name = fields.required_text("name", 1..=NAME_MAX);
     if fields.get("agentType").is_none() {
         fields.mistake("agentType", "is required");
@@ -92,21 +89,17 @@ fn read_body(fields: &mut Fields<'_>, metadata_json: String) -> NewAgentBody {
         Some("return") => OnDuplicate::Return,
         _ => OnDuplicate::Refuse,
     };
-    if metadata_json.len() > METADATA_BYTES_MAX {
-        fields.mistake("metadata", format!("must not be larger than {METADATA_BYTES_MAX} bytes"));
-    }
-    let metadata = read_metadata(fields);
+    let metadata = read_metadata(fields, &metadata_json);
     NewAgentBody { name, metadata, metadata_json, ttl_seconds, user_id, on_duplicate }
 }
 
-fn read_metadata(body: &mut Fields<'_>) -> Metadata {
-    let Some(value) = body.get("metadata") else {
+/// What we understand of `metadata`, whose text is `json`.
+pub(super) fn read_metadata(body: &mut Fields<'_>, json: &str) -> Metadata {
+    if json.len() > METADATA_BYTES_MAX {
+        body.mistake("metadata", format!("must not be larger than {METADATA_BYTES_MAX} bytes"));
+    }
+    if body.get("metadata").is_none() {
         body.mistake("metadata", "is required");
-        return Metadata::default();
-    };
-    if let Some(reason) = unfit(value) {
-        body.mistake("metadata", reason);
-        return Metadata::default();
     }
     let Some(mut fields) = body.object("metadata") else { return Metadata::default() };
     let text =
@@ -139,7 +132,7 @@ fn refuse_second_tools(fields: &mut Fields<'_>, tools: &[ToolBody]) {
 }
 
 fn read_model(fields: &mut Fields<'_>) -> ModelBody {
-    let turn_detection = fields.whole().get("turnDetection");
+    let turn_detection = fields.get_or_null("turnDetection");
     if turn_detection.is_some_and(|value| !value.is_object() && !value.is_null()) {
         fields.mistake("turnDetection", "must be an object, or null for none");
     }
@@ -232,15 +225,15 @@ const ROUTER_TYPES: [&str; 5] =
     ["random", "llm-judge", "conversational", "turn-taking", "voice-game"];
 const PARAMETER_TYPES: [&str; 6] = ["string", "number", "integer", "boolean", "object", "array"];
 
-const NAME_MAX: usize = 128;
+pub(super) const NAME_MAX: usize = 128;
 const TOOL_NAME_MAX: usize = 64;
 const TOOLS_MAX: usize = 128;
 const PARAMETERS_MAX: usize = 128;
 const GREETING_MAX: usize = 2_000;
 /// Characters of a prompt's part; the bytes of the whole `metadata` have a bound of their own.
 const PROMPT_MAX: usize = 131_072;
-const METADATA_BYTES_MAX: usize = 256 * 1024;
-const TTL_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+pub(super) const METADATA_BYTES_MAX: usize = 256 * 1024;
+pub(super) const TTL_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
 const TOOL_TIMEOUT_SECONDS: u64 = 30;
 const TOOL_TIMEOUT_SECONDS_MAX: u64 = 60 * 60;
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// One event, on the channel `event`.
 #[derive(Debug, Serialize)]
@@ -53,14 +54,18 @@ pub(in crate::api) enum EventKind<'a> {
     },
     #[serde(rename = "transcriber_fatal_error")]
     TranscriberFatalError { code: &'a str, message: &'a str },
+    #[serde(rename = "handoff")]
+    Handoff { to_agent_id: &'a str, reason: &'a str },
     #[serde(rename = "error")]
     Error { code: &'a str, message: &'a str },
 }
 
 /// Someone in a room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Participant)]
 pub(in crate::api) struct ParticipantBody {
     pub(in crate::api) id: String,
+    #[schema(example = "Ann")]
     pub(in crate::api) name: String,
 }
 

@@ -4,9 +4,12 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::strict;
 
 /// One mistake, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(in crate::api) struct Mistake {
     /// `metadata.tools[2].name`; empty for the whole body.
     pub(in crate::api) path: String,
@@ -44,7 +47,14 @@ impl<'a> Fields<'a> {
 
     /// The field, if it is there and not null.
     pub(super) fn get(&self, field: &str) -> Option<&'a Value> {
-        self.object.get(field).filter(|value| !value.is_null())
+        self.get_or_null(field).filter(|value| !value.is_null())
+    }
+
+    /// The field, if it is there.
+    pub(super) fn get_or_null(&self, field: &str) -> Option<&'a Value> {
+        #[cfg(test)]
+        tests::note(self.path_of(field));
+        self.object.get(field)
     }
 
     /// A text of so many characters, if it is there.
@@ -82,7 +92,7 @@ impl<'a> Fields<'a> {
 
     /// A whole number within bounds, if it is there.
     pub(super) fn number(&mut self, field: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
-        let number = self.get(field)?.as_u64().filter(|number| bounds.contains(number));
+        let number = whole_number(self.get(field)?).filter(|number| bounds.contains(number));
         if number.is_none() {
             let (least, most) = (bounds.start(), bounds.end());
             self.mistake(field, format!("must be a whole number from {least} to {most}"));
@@ -153,8 +163,50 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// To JSON Schema, `60.0` is as whole as `60` (Draft 2020-12, section 4.2.3).
+fn whole_number(value: &Value) -> Option<u64> {
+    let is_whole = |number: &f64| number.fract() == 0.0 && (0.0..WHOLE_MAX).contains(number);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole, not negative, and small enough to be exact"
+    )]
+    value.as_u64().or_else(|| value.as_f64().filter(is_whole).map(|number| number as u64))
+}
+
+/// Below this, every whole number has a float of its own.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Whether a body that may be left out was left out.
+pub(super) fn is_empty_body(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii(), b"" | b"null")
+}
+
+/// Reads a whole body, which must be one JSON object without repeats, too much depth or dangerous
+/// keys anywhere in it; tells all its mistakes at once.
+pub(super) fn read_body<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Result<T, BadBody> {
+    let value = strict::value(bytes)?;
+    let Some(object) = value.as_object() else {
+        return Err(one_mistake("", "the body must be a JSON object"));
+    };
+    let mut mistakes = Vec::new();
+    let mut fields = Fields::new(object, &mut mistakes);
+    for (name, value) in object {
+        let dangerous = DANGEROUS_KEYS.contains(&name.as_str());
+        let reason = dangerous.then(|| "must not be the name of a field".to_owned());
+        if let Some(reason) = reason.or_else(|| unfit(value)) {
+            fields.mistake(name, reason);
+        }
+    }
+    let body = read(&mut fields);
+    if mistakes.is_empty() { Ok(body) } else { Err(BadBody::Mistakes(mistakes)) }
+}
+
 /// A body with a single mistake.
-pub(super) fn one_mistake(path: &str, message: &str) -> BadBody {
+fn one_mistake(path: &str, message: &str) -> BadBody {
     BadBody::Mistakes(vec![Mistake { path: path.to_owned(), message: message.to_owned() }])
 }
 
@@ -186,10 +238,26 @@ const DEPTH_MAX: usize = 32;
 const DANGEROUS_KEYS: [&str; 3] = ["__proto__", "constructor", "prototype"];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
+
+    thread_local! {
+        static ASKED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn note(path: String) {
+        ASKED.with_borrow_mut(|asked| asked.insert(path));
+    }
+
+    /// Every field that was looked at on this thread since the last time.
+    pub(in crate::api::wire) fn asked_for() -> BTreeSet<String> {
+        ASKED.take()
+    }
 
     #[test]
     fn a_dangerous_key_is_found_at_any_depth() {
@@ -203,6 +271,36 @@ mod tests {
         let nested = |depth| (0..depth).fold(json!(1), |value, _| json!([value]));
         assert_eq!(unfit(&nested(DEPTH_MAX)), None);
         assert!(unfit(&nested(DEPTH_MAX + 1)).is_some());
+    }
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        for (value, whole) in [
+            (json!(60), Some(60)),
+            (json!(60.0), Some(60)),
+            (json!(60.5), None),
+            (json!(-1.0), None),
+            (json!(1e300), None),
+            (json!("60"), None),
+        ] {
+            assert_eq!(whole_number(&value), whole, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_whole_body_is_free_of_dangers_and_repeats() {
+        let paths = |text: &str| match read_body(text.as_bytes(), |_| ()) {
+            Err(BadBody::Mistakes(mistakes)) => mistakes.into_iter().map(|m| m.path).collect(),
+            other => panic!("{text} has mistakes, not {other:?}"),
+        };
+        let read: [Vec<String>; 4] = [
+            paths(r#"{"__proto__": {}, "unknown": {"constructor": 1}}"#),
+            paths(r#"{"a": {"b": 1, "b": 2}}"#),
+            paths(&format!(r#"{{"a": {}1{}}}"#, "[".repeat(40), "]".repeat(40))),
+            paths("[]"),
+        ];
+        assert_eq!(read, [vec!["__proto__", "unknown"], vec!["a.b"], vec!["a"], vec![""]]);
+        assert!(matches!(read_body(b"{} x", |_| ()), Err(BadBody::NotJson(_))));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! What a Socket.IO client sends, in both generations of the protocol.
+//! What a client sends, in both generations of the protocol.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::fields::unfit;
+use super::image::Images;
 
 /// A message, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +16,8 @@ pub(in crate::api) enum ClientMessage {
     Interrupt,
     Say(String),
     SetMuted(bool),
+    /// Data of an add-on; this gateway has none, and nothing follows.
+    AddonTool,
 }
 
 /// What has happened in the client's world.
@@ -23,6 +27,8 @@ pub(in crate::api) struct ContextBody {
     pub(in crate::api) description: String,
     /// The whole state, a JSON object as text.
     pub(in crate::api) context_json: String,
+    /// Images that came with it, as `data:` URLs.
+    pub(in crate::api) images: Vec<String>,
     pub(in crate::api) triggering: bool,
 }
 
@@ -32,10 +38,13 @@ pub(in crate::api) struct ToolResultBody {
     pub(in crate::api) tool_call_id: String,
     /// The result as JSON text, or what went wrong.
     pub(in crate::api) outcome: Result<String, String>,
+    /// Whether it says that the tool was canceled.
+    pub(in crate::api) canceled: bool,
     /// Whether the agent should go on at once.
     pub(in crate::api) respond: bool,
-    /// New state that goes with the result.
+    /// New state that goes with the result, and the images in it.
     pub(in crate::api) context_json: Option<String>,
+    pub(in crate::api) images: Vec<String>,
 }
 
 /// Where to go.
@@ -73,35 +82,80 @@ impl ClientMessage {
             | Value::String(_)
             | Value::Array(_) => return Err("a message must be a JSON object".to_owned()),
         };
-        let kind = if event == MESSAGE { required_text(fields, "type", 128)? } else { event };
+        let name = if event == MESSAGE { required_text(fields, "type", 128)? } else { event };
+        let kind = MessageType::of(name);
+        let kind = kind.ok_or_else(|| format!("there is no message type {:?}", shortened(name)))?;
         let content = fields.get("content").and_then(Value::as_object);
         let body = content.unwrap_or(fields);
         match kind {
-            "huma-0.1-event" => parse_old(content),
-            "new-message" => parse_chat(content),
-            "context-update" => parse_context(body, TriggeringDefault::Required),
-            "tool-result" => parse_tool_result(body),
-            "join-daily-room" | "join-room" => parse_join(body),
-            "leave-daily-room" | "leave-room" => Ok(Self::Leave),
-            "interrupt" => Ok(Self::Interrupt),
-            "say" => Ok(Self::Say(required_text(body, "text", SAY_MAX)?.to_owned())),
-            "set-muted" => match body.get("muted").and_then(Value::as_bool) {
+            MessageType::HumaEvent => parse_old(content),
+            MessageType::NewMessage => parse_chat(content),
+            MessageType::ContextUpdate => parse_context(body, TriggeringDefault::Required),
+            MessageType::ToolResult => parse_tool_result(body),
+            MessageType::AddonToolEvent => Ok(Self::AddonTool),
+            MessageType::Join => parse_join(body),
+            MessageType::Leave => Ok(Self::Leave),
+            MessageType::Interrupt => Ok(Self::Interrupt),
+            MessageType::Say => Ok(Self::Say(required_text(body, "text", SAY_MAX)?.to_owned())),
+            MessageType::SetMuted => match boolean(body, "muted")? {
                 Some(muted) => Ok(Self::SetMuted(muted)),
                 None => Err("muted must be true or false".to_owned()),
             },
-            _ => Err(format!("there is no message type {:?}", shortened(kind))),
         }
+    }
+}
+
+/// What a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum MessageType {
+    HumaEvent,
+    NewMessage,
+    ContextUpdate,
+    ToolResult,
+    AddonToolEvent,
+    Join,
+    Leave,
+    Interrupt,
+    Say,
+    SetMuted,
+}
+
+/// Every name that a message may have, and what it is for.
+pub(in crate::api) const MESSAGE_TYPES: [(&str, MessageType); 12] = [
+    ("huma-0.1-event", MessageType::HumaEvent),
+    ("new-message", MessageType::NewMessage),
+    ("context-update", MessageType::ContextUpdate),
+    ("tool-result", MessageType::ToolResult),
+    ("addon-tool-event", MessageType::AddonToolEvent),
+    ("join-daily-room", MessageType::Join),
+    ("join-room", MessageType::Join),
+    ("leave-daily-room", MessageType::Leave),
+    ("leave-room", MessageType::Leave),
+    ("interrupt", MessageType::Interrupt),
+    ("say", MessageType::Say),
+    ("set-muted", MessageType::SetMuted),
+];
+
+impl MessageType {
+    fn of(name: &str) -> Option<Self> {
+        MESSAGE_TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
     }
 }
 
 impl Generation {
     /// Which generation a message belongs to, if it tells. Extensions belong to neither.
     pub(in crate::api) fn of(event: &str, payload: &Value) -> Option<Self> {
-        let kind = if event == MESSAGE { payload.get("type")?.as_str()? } else { event };
-        match kind {
-            "huma-0.1-event" | "new-message" => Some(Self::Old),
-            "context-update" | "tool-result" => Some(Self::New),
-            _ => None,
+        let name = if event == MESSAGE { payload.get("type")?.as_str()? } else { event };
+        match MessageType::of(name)? {
+            MessageType::HumaEvent | MessageType::NewMessage => Some(Self::Old),
+            MessageType::ContextUpdate | MessageType::ToolResult | MessageType::AddonToolEvent => {
+                Some(Self::New)
+            }
+            MessageType::Join
+            | MessageType::Leave
+            | MessageType::Interrupt
+            | MessageType::Say
+            | MessageType::SetMuted => None,
         }
     }
 }
@@ -117,17 +171,25 @@ fn parse_old(content: Option<&Map<String, Value>>) -> Result<ClientMessage, Stri
 /// A chat message is an event like any other, with itself as its context.
 fn parse_chat(content: Option<&Map<String, Value>>) -> Result<ClientMessage, String> {
     let content = content.ok_or("content must be an object")?;
-    let text = required_text(content, "content", DESCRIPTION_MAX)?;
+    let mut images = Images::default();
+    let left = images.take_from(content)?;
+    // A picture may stand alone; a message of nothing at all says nothing.
+    let text = match text(content, "content", DESCRIPTION_MAX)? {
+        None if images.urls.is_empty() => return Err("content is required".to_owned()),
+        text => text.into_iter(),
+    };
     let nickname = content
         .get("participant")
         .and_then(|participant| participant.get("nickname"))
         .and_then(Value::as_str)
         .unwrap_or("Someone");
+    let words: Vec<&str> = text.chain(images.marks.iter().map(String::as_str)).collect();
     Ok(ClientMessage::Context(ContextBody {
         name: "new-message".to_owned(),
-        description: format!("{} wrote: {text}", shortened(nickname)),
-        context_json: bounded_json(&json!({ "message": content }), "content")?,
-        triggering: triggering(content)?.unwrap_or(true),
+        description: format!("{} wrote: {}", shortened(nickname), words.join(" ")),
+        context_json: bounded_json(&json!({ "message": left }), "content")?,
+        images: images.urls,
+        triggering: boolean(content, "triggering")?.unwrap_or(true),
     }))
 }
 
@@ -151,15 +213,18 @@ fn parse_context(
         None if strict => return Err("description is required".to_owned()),
         description => description.unwrap_or_default().to_owned(),
     };
-    let context_json = match context(fields)? {
+    let mut images = Images::default();
+    images.read(fields)?;
+    let context_json = match context(fields, &mut images)? {
         None if strict => return Err("context is required".to_owned()),
         context => context.unwrap_or_else(|| "{}".to_owned()),
     };
-    let triggering = match triggering(fields)? {
+    let triggering = match boolean(fields, "triggering")? {
         None if strict => return Err("triggering is required".to_owned()),
         triggering => triggering.unwrap_or(true),
     };
-    Ok(ClientMessage::Context(ContextBody { name, description, context_json, triggering }))
+    let images = images.urls;
+    Ok(ClientMessage::Context(ContextBody { name, description, context_json, images, triggering }))
 }
 
 fn parse_tool_result(fields: &Map<String, Value>) -> Result<ClientMessage, String> {
@@ -177,8 +242,16 @@ fn parse_tool_result(fields: &Map<String, Value>) -> Result<ClientMessage, Strin
     // An answer that only says "canceled" must not start a new round: the agent would call the
     // tool again, and the client would cancel it again, for ever.
     let respond = !canceled && !boolean(fields, "skipImmediateProcessing")?.unwrap_or(false);
-    let context_json = context(fields)?;
-    Ok(ClientMessage::ToolResult(ToolResultBody { tool_call_id, outcome, respond, context_json }))
+    let mut images = Images::default();
+    let context_json = context(fields, &mut images)?;
+    Ok(ClientMessage::ToolResult(ToolResultBody {
+        tool_call_id,
+        outcome,
+        canceled,
+        respond,
+        context_json,
+        images: images.urls,
+    }))
 }
 
 fn parse_join(fields: &Map<String, Value>) -> Result<ClientMessage, String> {
@@ -225,20 +298,25 @@ fn boolean(fields: &Map<String, Value>, field: &str) -> Result<Option<bool>, Str
     }
 }
 
-fn triggering(fields: &Map<String, Value>) -> Result<Option<bool>, String> {
-    boolean(fields, "triggering")
+/// The state, with marks in the place of the images of a chat message within it.
+fn context(fields: &Map<String, Value>, images: &mut Images) -> Result<Option<String>, String> {
+    let context = match fields.get("context") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(context)) => context,
+        Some(_) => return Err("context must be an object".to_owned()),
+    };
+    let Some(Value::Object(message)) = context.get("message") else {
+        return bounded_json(context, "context").map(Some);
+    };
+    let others = context.iter().filter(|(name, _)| *name != "message");
+    let mut left: Map<String, Value> =
+        others.map(|(name, value)| (name.clone(), value.clone())).collect();
+    left.insert("message".to_owned(), Value::Object(images.take_from(message)?));
+    bounded_json(&left, "context").map(Some)
 }
 
-fn context(fields: &Map<String, Value>) -> Result<Option<String>, String> {
-    match fields.get("context") {
-        None | Some(Value::Null) => Ok(None),
-        Some(context @ Value::Object(_)) => bounded_json(context, "context").map(Some),
-        Some(_) => Err("context must be an object".to_owned()),
-    }
-}
-
-fn bounded_json(value: &Value, what: &str) -> Result<String, String> {
-    let text = value.to_string();
+fn bounded_json<T: Serialize>(value: &T, what: &str) -> Result<String, String> {
+    let text = serde_json::to_string(value).map_err(|error| format!("{what}: {error}"))?;
     if text.len() > JSON_BYTES_MAX {
         return Err(format!("{what} must not be larger than {JSON_BYTES_MAX} bytes"));
     }
@@ -287,6 +365,7 @@ mod tests {
             name: "card-played".into(),
             description: "Ann: a 7".into(),
             context_json: r#"{"a":1}"#.into(),
+            images: Vec::new(),
             triggering: true,
         };
         assert_eq!(read, Ok(ClientMessage::Context(expected)));
@@ -322,6 +401,71 @@ mod tests {
         assert_eq!((context.name.as_str(), context.triggering), ("new-message", true));
         assert_eq!(context.description, "Ann wrote: hi");
         assert!(context.context_json.starts_with(r#"{"message":{"#));
+    }
+
+    #[test]
+    fn a_chat_message_is_the_same_in_both_generations() {
+        let url = "data:image/gif;base64,R0lGODlh";
+        let message = json!({"content": "look", "images": [{"url": url, "alt": "a cat"}]});
+        let old = json!({"type": "new-message", "content": message});
+        let new = json!({
+            "type": "context-update", "triggering": true, "name": "new-message",
+            "context": {"message": message}, "description": "Someone wrote: look [image: a cat]",
+        });
+        let (old, new) = (parse(&old), parse(&new));
+        assert_eq!(old, new);
+        let Ok(ClientMessage::Context(context)) = old else { panic!("a context") };
+        assert_eq!(context.images, [url]);
+        let expected = r#"{"message":{"content":"look","images":["[image: a cat]"]}}"#;
+        assert_eq!(context.context_json, expected);
+    }
+
+    #[test]
+    fn a_picture_may_stand_alone() {
+        let image = json!({"url": "data:image/gif;base64,R0lGODlh"});
+        let read = parse(&json!({"type": "new-message", "content": {"images": [image]}}));
+        let Ok(ClientMessage::Context(context)) = read else { panic!("a context: {read:?}") };
+        assert_eq!(context.description, "Someone wrote: [image]");
+        let nothing = parse(&json!({"type": "new-message", "content": {}}));
+        assert_eq!(nothing, Err("content is required".into()));
+    }
+
+    #[test]
+    fn images_may_stand_beside_the_context() {
+        let image = json!([{"url": "data:image/gif;base64,R0lGODlh"}]);
+        let content = json!({"name": "n", "context": {"a": 1}, "images": image});
+        let mut flat = content.clone();
+        flat["type"] = json!("context-update");
+        flat["triggering"] = json!(false);
+        flat["description"] = json!("d");
+        for message in [json!({"type": "huma-0.1-event", "content": content}), flat] {
+            let Ok(ClientMessage::Context(context)) = parse(&message) else { panic!("a context") };
+            assert_eq!((context.images.len(), context.context_json.as_str()), (1, r#"{"a":1}"#));
+        }
+    }
+
+    #[test]
+    fn a_context_stays_bounded_beside_its_images() {
+        let gif = format!("GIF89a{}", "\0".repeat(JSON_BYTES_MAX));
+        let url = base64_simd::STANDARD.encode_to_string(gif);
+        let url = format!("data:image/gif;base64,{url}");
+        let message = json!({"content": "x".repeat(10), "images": [{"url": url}]});
+        let read = parse(&json!({"type": "new-message", "content": message}));
+        let Ok(ClientMessage::Context(context)) = read else { panic!("a context: {read:?}") };
+        assert!(context.context_json.len() < 100);
+    }
+
+    #[test]
+    fn what_add_ons_send_is_taken_and_does_nothing() {
+        let read = parse(&json!({"type": "addon-tool-event", "addon": "messaging", "data": [1]}));
+        assert_eq!(read, Ok(ClientMessage::AddonTool));
+    }
+
+    #[test]
+    fn an_old_event_may_spare_a_pending_message() {
+        let content = json!({"name": "n", "skipCancelPendingMessage": true});
+        let read = parse(&json!({"type": "huma-0.1-event", "content": content}));
+        assert!(matches!(read, Ok(ClientMessage::Context(_))));
     }
 
     #[test]
