@@ -2,9 +2,10 @@
 
 Usage: aiortc_caller.py WHIP_URL WAV_TO_SAY WAV_TO_WRITE
 
-Takes orders on standard input, one a line: `say` says the WAV once; `hang up` waits until nobody
-has spoken for a while, leaves, writes what was heard, and ends. Tells on standard output, one JSON
-object a line, what has happened.
+Takes orders on standard input, one a line: `say` says the WAV once, `say PATH` another one; `hear MS`
+tells when so much more speech was heard; `mark` tells where in the recording we are; `hang up` waits
+until nobody has spoken for a while, leaves, writes what was heard, and ends. Tells on standard output,
+one JSON object a line, what has happened.
 """
 
 import array
@@ -20,6 +21,7 @@ import wave
 import aioice.ice
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from av import AudioFrame
 
 # Everything here is on one machine, and loopback is not among the addresses it looks for.
@@ -36,6 +38,37 @@ def tell(**what):
     print(json.dumps(what), flush=True)
 
 
+def read(path):
+    with wave.open(path) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 2), path
+        return file.getframerate(), file.readframes(file.getnframes())
+
+
+class Wire:
+    """What arrives as RTP, before any jitter buffer: whose it is, and its number."""
+
+    def __init__(self):
+        self.sources = set()
+        self.packets = 0
+        self.missing = 0
+        self.last = None
+        handle = RTCRtpReceiver._handle_rtp_packet
+
+        async def watched(receiver, packet, arrival_time_ms):
+            self.see(packet)
+            await handle(receiver, packet, arrival_time_ms)
+
+        RTCRtpReceiver._handle_rtp_packet = watched
+
+    def see(self, packet):
+        self.sources.add(packet.ssrc)
+        self.packets += 1
+        if self.last is not None:
+            # A number that goes back counts as a jump right round.
+            self.missing += (packet.sequence_number - self.last - 1) % 65536
+        self.last = packet.sequence_number
+
+
 class Mouth(MediaStreamTrack):
     """Silence in real time, and a recording when it is told to say one."""
 
@@ -43,17 +76,16 @@ class Mouth(MediaStreamTrack):
 
     def __init__(self, path):
         super().__init__()
-        with wave.open(path) as file:
-            assert (file.getnchannels(), file.getsampwidth()) == (1, 2), path
-            self.rate = file.getframerate()
-            self.recording = file.readframes(file.getnframes())
+        self.rate, self.recording = read(path)
         self.size = int(self.rate * FRAME_SECONDS) * 2
         self.left = b""
         self.sent = 0
         self.begun = None
 
-    def say(self):
-        self.left = self.recording
+    def say(self, path=None):
+        rate, recording = read(path) if path else (self.rate, self.recording)
+        assert rate == self.rate, path
+        self.left = recording
 
     async def recv(self):
         self.begun = self.begun or time.monotonic()
@@ -77,6 +109,7 @@ class Ear:
     def __init__(self):
         self.heard = array.array("h")
         self.last_loud = 0
+        self.awaited = 0
 
     async def listen(self, track):
         while True:
@@ -93,6 +126,9 @@ class Ear:
                 if not self.last_loud:
                     tell(hears=True)
                 self.last_loud = time.monotonic()
+                if 0 < self.awaited <= len(mono):
+                    tell(heard=True)
+                self.awaited -= min(self.awaited, len(mono))
 
     async def quiet(self):
         while (left := self.last_loud + QUIET_SECONDS - time.monotonic()) > 0:
@@ -116,12 +152,13 @@ async def request(method, url, body=None):
     return await asyncio.to_thread(send)
 
 
-async def connect(peer, url):
+async def connect(peer, url, states):
     connected = asyncio.Event()
 
     @peer.on("connectionstatechange")
     def changed():
         tell(connection=peer.connectionState)
+        states.append(peer.connectionState)
         if peer.connectionState == "connected":
             connected.set()
 
@@ -143,25 +180,33 @@ async def orders():
 
 
 async def main(url, to_say, to_write):
+    wire, states = Wire(), []
     peer, mouth, ear = RTCPeerConnection(), Mouth(to_say), Ear()
     peer.addTrack(mouth)
     listening = []
     peer.on("track", lambda track: listening.append(asyncio.ensure_future(ear.listen(track))))
-    resource = await connect(peer, url)
+    resource = await connect(peer, url, states)
     async for order in orders():
-        if order == "say":
-            mouth.say()
+        verb, _, what = order.partition(" ")
+        if verb == "say":
+            mouth.say(what)
+        elif verb == "hear":
+            ear.awaited = HEARD_RATE * int(what) // 1000
+        elif verb == "mark":
+            tell(at=len(ear.heard))
         elif order == "hang up":
             break
         else:
             raise ValueError(order)
     await ear.quiet()
+    before = list(states)
     status, _, _ = await request("DELETE", resource)
     assert status == 200, status
     await peer.close()
     await asyncio.gather(*listening)
     ear.write(to_write)
-    tell(seconds=len(ear.heard) / HEARD_RATE)
+    rtp = {"sources": len(wire.sources), "packets": wire.packets, "missing": wire.missing}
+    tell(seconds=len(ear.heard) / HEARD_RATE, states=before, rtp=rtp)
 
 
 asyncio.run(main(*sys.argv[1:]))

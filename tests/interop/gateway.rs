@@ -22,8 +22,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) struct Gateway {
     process: Process,
     folder: TempDir,
+    settings: Settings,
     http: Client,
 }
+
+/// What a gateway is told beyond what all of these are: variables and their values.
+type Settings = &'static [(&'static str, &'static str)];
 
 /// Who is in a room, as its page is told.
 pub(crate) struct RoomWatch {
@@ -39,19 +43,52 @@ struct Process {
 }
 
 impl Gateway {
-    /// Starts a gateway on free ports, with a new database and the local model.
+    /// Starts a gateway on free ports, with a new database and the local model. It waits a second
+    /// for the last client of an agent to come back.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As `start`, but it waits for clients for as long as a test may take.
+    pub(crate) async fn start_patient() -> Self {
+        Self::start_with(&[("CALLBRIDGE_GRACE_CLIENT_SECONDS", "60")]).await
+    }
+
+    /// Starts one with these settings.
+    pub(crate) async fn start_with(settings: Settings) -> Self {
         tls::choose_cryptography();
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path()).await;
+        let process = Process::start(folder.path(), settings).await;
         let http = Client::builder().connect_timeout(PATIENCE).build().unwrap();
-        Self { process, folder, http }
+        Self { process, folder, settings, http }
     }
 
     /// Kills the gateway as `kill -9` does, and starts another one on the same database.
     pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill().await;
+        self.restart().await;
+    }
+
+    /// Kills the gateway as `kill -9` does.
+    pub(crate) async fn kill(&mut self) {
         self.process.child.kill().await.unwrap();
-        self.process = Process::start(self.folder.path()).await;
+    }
+
+    /// Starts another one on the same database.
+    pub(crate) async fn restart(&mut self) {
+        self.process = Process::start(self.folder.path(), self.settings).await;
+    }
+
+    /// Asks the gateway to end, as an operator does.
+    pub(crate) async fn terminate(&self) {
+        let process = self.process.child.id().expect("it runs");
+        let kill = format!("kill -TERM {process}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    }
+
+    /// Waits for the gateway's end; its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.process.child.wait()).await.expect("it ends").unwrap().code()
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -86,9 +123,23 @@ impl Gateway {
                 "voice": { "enabled": true },
             },
         });
+        self.create(spec).await
+    }
+
+    /// Creates an agent as it is written here; its id.
+    pub(crate) async fn create(&self, spec: Value) -> String {
         let (status, agent) = self.ask(Method::POST, "/api/agents", Some(spec)).await;
         assert_eq!(status, StatusCode::CREATED, "{agent}");
         agent["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a room that needs a token.
+    pub(crate) async fn create_room(&self, name: &str) -> Value {
+        let body = json!({ "name": name });
+        let (status, room) = self.ask(Method::POST, "/api/rooms", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{room}");
+        assert_eq!(room["url"], self.room(name));
+        room
     }
 
     /// An agent as REST shows it.
@@ -120,15 +171,31 @@ impl Gateway {
         RoomWatch { events, unread: String::new() }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    /// One call of the API, and its answer; null is one without a body.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let answer = self.request(method, path, body).await;
+        (answer.status(), answer.json().await.unwrap_or_default())
+    }
+
+    /// Asks something of the gateway as its one user.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Response {
         let url = format!("{}{path}", self.url());
         let request = self.http.request(method, url).header("X-API-Key", KEY).timeout(PATIENCE);
         let request = match body {
             Some(body) => request.json(&body),
             None => request,
         };
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
+        request.send().await.unwrap()
     }
 }
 
@@ -179,7 +246,7 @@ impl RoomWatch {
 }
 
 impl Process {
-    async fn start(folder: &Path) -> Self {
+    async fn start(folder: &Path, settings: Settings) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_callbridge"))
             .arg("serve")
             // Away from any settings file of the developer's.
@@ -191,6 +258,7 @@ impl Process {
             .env("CALLBRIDGE_MODEL", "local")
             .env("CALLBRIDGE_GRACE_CLIENT_SECONDS", "1")
             .env("CALLBRIDGE_LOG", "warn")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -7,8 +7,13 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod flows;
+#[allow(dead_code, reason = "each test program uses its part of it")]
 mod gateway;
+mod handoff;
 mod peer;
+#[path = "../harness/raw.rs"]
+mod raw;
 mod sound;
 
 use std::collections::HashMap;
@@ -41,6 +46,15 @@ async fn the_official_socket_io_client_drives_an_agent() {
         let call = ["room_joined", "error", "room_left", "disconnect"];
         assert_eq!(in_order(&seen[road], &call), call, "{road}: {}", seen[road]);
     }
+}
+
+#[tokio::test]
+async fn clients_of_both_generations_are_understood_at_any_pace() {
+    let gateway = Gateway::start().await;
+    let mut clients = Peer::node("socketio_flows.cjs", &[gateway.url(), KEY]);
+    let done = clients.until("what was done", |told| told["done"].is_array()).await;
+    clients.finish().await;
+    assert_eq!(done["done"], json!(["official", "raw", "plain", "floods"]));
 }
 
 #[tokio::test]
@@ -104,12 +118,33 @@ async fn the_room_page_works_in_a_browser() {
     let gateway = Gateway::start().await;
     let mut agent = Agent::create(&gateway).await;
     agent.join("lobby").await;
+    let shown = visit(&gateway, &mut agent, &gateway.room("lobby")).await;
+    assert_eq!(shown["isLocked"], false);
+    assert_eq!(sorted(&shown["left"]["people"]), ["Ada"]);
+}
+
+#[tokio::test]
+async fn a_locked_room_outlives_kill_9_and_its_page_opens_by_a_link() {
+    let mut gateway = Gateway::start().await;
+    let room = gateway.create_room("office").await;
+    gateway.kill_and_restart().await;
+    let mut agent = Agent::create(&gateway).await;
+    let url = gateway.room("office");
+    agent.join_by(json!({"roomUrl": url, "token": room["token"]})).await;
+    let link = format!("{url}#token={}", room["token"].as_str().unwrap());
+    let shown = visit(&gateway, &mut agent, &link).await;
+    assert_eq!(shown["isLocked"], true);
+    assert_eq!(shown["left"]["people"], json!([]));
+}
+
+/// Sends a browser to a room where an agent is, to ask it for the time; what the page has shown.
+async fn visit(gateway: &Gateway, agent: &mut Agent, room: &str) -> Value {
     let microphone = gateway.folder().join("microphone.wav");
     write_microphone(&fixture("what-time-is-it"), &microphone);
     let kept = std::env::var_os("INTEROP_SCREENSHOTS");
     let screenshots = kept.as_deref().unwrap_or(gateway.folder().as_os_str());
-    let (browser, room) = (chromium(), gateway.room("lobby"));
-    let args = [browser.as_os_str(), OsStr::new(&room), microphone.as_os_str(), screenshots];
+    let browser = chromium();
+    let args = [browser.as_os_str(), OsStr::new(room), microphone.as_os_str(), screenshots];
     let mut page = Peer::node("room_page.cjs", &args);
     assert_eq!(agent.event("participant_joined").await["name"], "Carol");
     let said = agent.spoken().await;
@@ -124,9 +159,9 @@ async fn the_room_page_works_in_a_browser() {
     let answered = shown["captions"]["answered"].as_str().unwrap();
     assert_eq!(answered.split_once(':').unwrap().1.trim(), said);
     assert_eq!(shown["left"]["state"], "Not joined");
-    assert_eq!(sorted(&shown["left"]["people"]), ["Ada"]);
     assert_eq!(shown["overflow"], 0, "the page fits a phone");
     assert_eq!(shown["faults"], json!([]));
+    shown
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-"""The official OpenAI client against a Realtime server: one spoken turn, one function call.
+"""The official OpenAI client against a Realtime server: a spoken turn, a function call, a text.
 
 Usage: openai_client.py WEBSOCKET_BASE_URL FOLDER_OF_RECORDINGS
 
@@ -97,6 +97,47 @@ async def written_turn(talk):
     return one(await talk.until("response.done"), "response.output_text.done").text
 
 
+async def text_session(connection):
+    """A session that neither hears nor speaks, as agents outside calls have it."""
+    talk = Talk(connection)
+    assert (await talk.next()).type == "session.created"
+    session = {
+        "type": "realtime",
+        "output_modalities": ["text"],
+        "audio": {"input": {"turn_detection": None}},
+        "tools": [MESSENGER],
+    }
+    await connection.session.update(session=session)
+    assert (await talk.next()).session.output_modalities == ["text"]
+    for role, kind, text in [
+        ("system", "input_text", '{"topic": "cats"}'),
+        ("assistant", "output_text", "Hello."),
+        ("user", "input_text", "new-message: Ann wrote: what is the topic?"),
+    ]:
+        content = [{"type": kind, "text": text}]
+        item = {"type": "message", "role": role, "content": content}
+        await connection.conversation.item.create(item=item)
+    await connection.response.create()
+    call = one(await talk.until("response.done"), "response.function_call_arguments.done")
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "sent"}
+    await connection.conversation.item.create(item=output)
+    await connection.response.create()
+    after = (await talk.until("response.done"))[-1].response
+    assert (after.status, after.output) == ("completed", []), after
+    return {"sent": [call.name, json.loads(call.arguments)]}
+
+
+MESSENGER = {
+    "type": "function",
+    "name": "send_message",
+    "description": "Send a message to the chat",
+    "parameters": {
+        "type": "object",
+        "properties": {"message": {"type": "string"}},
+        "required": ["message"],
+    },
+}
+
 SESSION = {
     "type": "realtime",
     "instructions": "Be brief.",
@@ -134,7 +175,9 @@ async def main(url, folder):
         outcome |= await function_call(talk, folder)
         outcome["written"] = await written_turn(talk)
         outcome["classes"] = sorted(talk.classes)
-        print(json.dumps(outcome))
+    async with client.realtime.connect(model="local") as connection:
+        outcome |= await text_session(connection)
+    print(json.dumps(outcome))
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -118,7 +118,13 @@ impl Agent {
 
     /// Joins a room that the gateway hosts; gives the event that says so.
     pub(crate) async fn join(&mut self, room: &str) -> Value {
-        let join = json!({"type": "join-daily-room", "roomUrl": format!("rooms/{room}")});
+        self.join_by(json!({"roomUrl": format!("rooms/{room}")})).await
+    }
+
+    /// Joins as these fields say.
+    pub(crate) async fn join_by(&mut self, fields: Value) -> Value {
+        let mut join = fields;
+        join["type"] = json!("join-daily-room");
         self.peer.order(&join.to_string()).await;
         let told = self.peer.until("ack", |told| told.get("ack").is_some()).await;
         assert_eq!(told["ack"], json!({"ok": true}));

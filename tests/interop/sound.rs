@@ -69,6 +69,49 @@ pub(crate) fn write_microphone(from: &Path, to: &Path) {
     writer.finalize().unwrap();
 }
 
+/// Writes what was recorded before a sample, and what after it, to files of their own.
+pub(crate) fn cut(from: &Path, at: u64, before: &Path, after: &Path) {
+    let reader = hound::WavReader::open(from).unwrap();
+    let spec = reader.spec();
+    let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
+    let (first, second) = samples.split_at(usize::try_from(at).unwrap().min(samples.len()));
+    for (part, path) in [(first, before), (second, after)] {
+        let mut writer = hound::WavWriter::create(path, spec).unwrap();
+        for sample in part {
+            writer.write_sample(*sample).unwrap();
+        }
+        writer.finalize().unwrap();
+    }
+}
+
+/// How high a voice is, in hertz: the middle of what its loud moments are.
+pub(crate) fn pitch(path: &Path) -> f64 {
+    const RATE: u32 = 8_000;
+    let samples: Vec<f64> = read(path, RATE).into_iter().map(f64::from).collect();
+    // 40 ms hold three waves of the lowest voice.
+    let loud = samples.chunks_exact(320).filter(|frame| power(frame) > 500.0 * 500.0);
+    let mut pitches: Vec<f64> = loud.filter_map(pitch_of).collect();
+    assert!(pitches.len() > 10, "{} has no voice", path.display());
+    pitches.sort_by(f64::total_cmp);
+    f64::from(RATE) / pitches[pitches.len() / 2]
+}
+
+/// The length of the wave in a frame, in samples, if it has one.
+fn pitch_of(frame: &[f64]) -> Option<f64> {
+    let likeness = |lag: usize| {
+        let pairs = frame.iter().zip(&frame[lag..]).map(|(a, b)| a * b);
+        pairs.sum::<f64>() / f64::from(u32::try_from(frame.len() - lag).unwrap())
+    };
+    // From 70 to 320 hertz.
+    let best = (25..115_usize).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b)))?;
+    (likeness(best) > 0.6 * power(frame)).then(|| f64::from(u32::try_from(best).unwrap()))
+}
+
+fn power(frame: &[f64]) -> f64 {
+    frame.iter().map(|sample| sample * sample).sum::<f64>()
+        / f64::from(u32::try_from(frame.len()).unwrap())
+}
+
 struct Scribe {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
