@@ -6,7 +6,7 @@ CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
 export CALLBRIDGE_CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps demo serve test bench lint fmt doc clean
+.PHONY: help deps test-deps demo serve test soak bench lint fmt doc clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ serve: deps ## start the gateway; it prints the address of a page to talk in
 
 test: deps test-deps ## run every test
 	cargo test --locked
+
+soak: deps ## ten thousand agents from their making to their end; is anything left of them?
+	CALLBRIDGE_LIFECYCLES=10000 cargo test --locked --test lifecycles -- --nocapture
 
 bench: deps ## measure the hot paths
 	cargo bench --locked
