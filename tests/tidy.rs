@@ -74,6 +74,14 @@ fn serde_stays_at_the_edges() {
 }
 
 #[test]
+fn nothing_is_routed_but_by_its_description() {
+    check(&["src/api"], |source| {
+        let ways = [".route(", ".route_service(", ".nest(", ".nest_service("];
+        ways.iter().flat_map(|way| source.uses(way)).collect()
+    });
+}
+
+#[test]
 fn anyhow_stays_in_the_program() {
     check(&["src"], |source| {
         let banned: &[&str] = if COMPOSERS.contains(&source.module()) { &[] } else { &["anyhow"] };
