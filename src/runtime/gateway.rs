@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::archive::{self, Archive, CallError};
 use super::driver::Input;
 use super::handle::{
-    AgentChange, AgentView, CommandError, CreateError, FindError, ListError, NewAgent, Page,
+    AgentChange, AgentView, CommandError, CreateError, FindError, ListError, NewAgent,
     Subscription, UpdateError,
 };
 use super::news::{RoomWatch, alias};
@@ -24,7 +24,7 @@ use crate::agent::{AgentRecord, Command, RoomFailure};
 use crate::ids::{AgentId, CallId, ClientId, UserId};
 use crate::privacy::Secret;
 use crate::rooms::{IceSession, RoomAnswer, RoomView, TrickleAnswer};
-use crate::store::{self, ArchivedCall, CallSummary, Store, StoreError};
+use crate::store::{self, ArchivedCall, CallSummary, Page, Store, StoreError};
 use crate::sys::tasks::Task;
 use crate::sys::{clock, entropy};
 
@@ -217,8 +217,7 @@ impl Gateway {
         cursor: Option<&str>,
     ) -> Result<Page<CallSummary>, ListError> {
         self.settle_archive(archive::READ_PATIENCE).await;
-        let page = self.store().calls_of(owner, agent, limit, cursor).await?;
-        Ok(Page { rows: page.rows, next: page.next })
+        Ok(self.store().calls_of(owner, agent, limit, cursor).await?)
     }
 
     /// Looks at all that is kept of an owner's call that has ended.

@@ -133,15 +133,6 @@ pub struct AgentView {
     pub snapshot: Snapshot,
 }
 
-/// A page of a list; `next` goes on where it ends.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// The rows.
-    pub rows: Vec<T>,
-    /// The cursor of the next page.
-    pub next: Option<String>,
-}
-
 /// What the page of a hosted room shows as it happens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomNews {

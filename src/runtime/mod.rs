@@ -16,12 +16,12 @@ mod sound;
 mod update;
 
 pub use crate::rooms::{IceSession, RoomAnswer, RoomName, RoomView, TrickleAnswer};
-pub use crate::store::{ArchivedCall, CallSummary, HandOffRecord};
+pub use crate::store::{ArchivedCall, CallSummary, HandOffRecord, Page};
 pub use archive::{ArchivePolicy, CallError};
 pub use gateway::{Gateway, Turn};
 pub use handle::{
     AgentChange, AgentView, CommandError, CreateError, FindError, HandOffError, HandOffWish, Heir,
-    ListError, NewAgent, NewMetadata, Page, RoomNews, Stamped, Subscription, UpdateError,
+    ListError, NewAgent, NewMetadata, RoomNews, Stamped, Subscription, UpdateError,
 };
 pub use news::RoomWatch;
 pub use registry::AGENTS_MAX;

@@ -7,11 +7,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::gateway::Gateway;
-use super::handle::{ListError, Page};
+use super::handle::ListError;
 use crate::ids::UserId;
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::{MakeRoomError, RoomName, Rooms};
-use crate::store::{self, RoomRecord, Store, StoreError};
+use crate::store::{self, Page, RoomRecord, Store, StoreError};
 use crate::sys::tasks::{self, Task};
 use crate::sys::{clock, entropy};
 
@@ -119,11 +119,7 @@ impl Gateway {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<HostedRoom>, ListError> {
-        let page = self.store().rooms_of(owner, limit, cursor).await;
-        let page = page.map_err(|error| match error {
-            store::ListError::BadCursor => ListError::BadCursor,
-            store::ListError::Store(error) => ListError::Store(error.to_string()),
-        })?;
+        let page = self.store().rooms_of(owner, limit, cursor).await?;
         Ok(Page { rows: page.rows.iter().map(shown).collect(), next: page.next })
     }
 

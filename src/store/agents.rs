@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 
+use super::pages::{Cursor, ListError, Page, with_one_more};
 use super::rows::{ms_from_column, ms_to_column, spec_from_text, spec_to_text};
 use super::{Store, StoreError};
 use crate::agent::AgentRecord;
@@ -20,32 +21,12 @@ pub struct Tombstone {
     pub expired_at_ms: u64,
 }
 
-/// A page of agents; `next` goes on where it ends.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RecordPage {
-    /// The agents, newest first.
-    pub rows: Vec<AgentRecord>,
-    /// The cursor of the next page.
-    pub next: Option<String>,
-}
-
 /// Why an agent was not kept.
 #[derive(Debug, Error)]
 pub enum InsertError {
     /// The owner has a live agent for this user.
     #[error("agent {0} serves this user already")]
     Duplicate(AgentId),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why agents were not listed.
-#[derive(Debug, Error)]
-pub enum ListError {
-    /// The cursor is none of ours.
-    #[error("the cursor is none that this list has given")]
-    BadCursor,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -121,12 +102,8 @@ impl Store {
         owner: &UserId,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<RecordPage, ListError> {
-        let after = match cursor {
-            Some(text) => Cursor::parse(text).ok_or(ListError::BadCursor)?,
-            None => Cursor::START,
-        };
-        let wanted = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    ) -> Result<Page<AgentRecord>, ListError> {
+        let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
             "SELECT * FROM agents WHERE owner = ?1 AND (created_at_ms, id) < (?2, ?3)
              ORDER BY created_at_ms DESC, id DESC LIMIT ?4",
@@ -134,16 +111,12 @@ impl Store {
         .bind(owner.as_str())
         .bind(after.at_ms)
         .bind(after.id)
-        .bind(wanted)
+        .bind(with_one_more(limit))
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::from)?;
-        let mut rows = rows.iter().map(agent_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|agent| Cursor::text_after(agent.created_at_ms, agent.id.as_str()));
-        Ok(RecordPage { rows, next })
+        let rows = rows.iter().map(agent_from_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(rows, limit, |agent| (agent.created_at_ms, agent.id.as_str())))
     }
 
     /// Writes what may change of an agent: all but its id, its owner and when it was made.
@@ -247,28 +220,6 @@ impl Store {
 
 /// How long an expired agent is remembered: 24 hours.
 pub const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// A place in an owner's list, newest first: just after the row of this time and id.
-#[derive(Clone, Copy)]
-pub(super) struct Cursor<'a> {
-    pub(super) at_ms: i64,
-    pub(super) id: &'a str,
-}
-
-impl<'a> Cursor<'a> {
-    /// Before every row.
-    pub(super) const START: Self = Self { at_ms: i64::MAX, id: "" };
-
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
-        let (at, id) = text.split_once('-')?;
-        let at_ms = i64::from_str_radix(at, 16).ok()?;
-        (at_ms >= 0 && !id.is_empty()).then_some(Self { at_ms, id })
-    }
-
-    pub(super) fn text_after(at_ms: u64, id: &str) -> String {
-        format!("{:x}-{id}", ms_to_column(at_ms))
-    }
-}
 
 fn agent_from_row(row: &SqliteRow) -> Result<AgentRecord, StoreError> {
     let expires_at_ms: Option<i64> = row.try_get("expires_at_ms")?;

@@ -3,8 +3,8 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::agents::{Cursor, ListError};
 use super::call_rows::{entry_from_text, entry_to_text};
+use super::pages::{Cursor, ListError, Page, with_one_more};
 use super::rows::{ms_from_column, ms_to_column};
 use super::{Store, StoreError};
 use crate::agent::{Line, Participant, RecordEntry, ToolRecord, TurnRecord};
@@ -52,15 +52,6 @@ pub struct CallSummary {
     pub reason: String,
     /// Whether some of what happened was lost.
     pub is_incomplete: bool,
-}
-
-/// A page of calls; `next` goes on where it ends.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CallPage {
-    /// The calls, newest first.
-    pub rows: Vec<CallSummary>,
-    /// The cursor of the next page.
-    pub next: Option<String>,
 }
 
 /// All that is kept of a call that has ended. Times are in milliseconds of the call.
@@ -127,12 +118,8 @@ impl Store {
         agent: Option<&AgentId>,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<CallPage, ListError> {
-        let after = match cursor {
-            Some(text) => Cursor::parse(text).ok_or(ListError::BadCursor)?,
-            None => Cursor::START,
-        };
-        let wanted = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    ) -> Result<Page<CallSummary>, ListError> {
+        let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
             "SELECT * FROM calls
              WHERE owner = ?1 AND ended_at_ms IS NOT NULL AND (started_at_ms, id) < (?2, ?3)
@@ -142,18 +129,14 @@ impl Store {
         .bind(owner.as_str())
         .bind(after.at_ms)
         .bind(after.id)
-        .bind(wanted)
+        .bind(with_one_more(limit))
         .bind(agent.map(AgentId::as_str))
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::from)?;
         let rows = rows.iter().map(summary_from_row).collect::<Result<Vec<_>, _>>();
-        let mut rows = rows.map_err(StoreError::from)?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|call| Cursor::text_after(call.started_at_ms, call.id.as_str()));
-        Ok(CallPage { rows, next })
+        let rows = rows.map_err(StoreError::from)?;
+        Ok(Page::of(rows, limit, |call| (call.started_at_ms, call.id.as_str())))
     }
 
     /// Reads an owner's call that has ended.

@@ -9,6 +9,7 @@ mod calls;
 mod calls_contract;
 #[cfg(test)]
 mod contract;
+mod pages;
 mod rooms;
 mod rows;
 
@@ -21,9 +22,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use thiserror::Error;
 
 pub use accounts::{ApiKey, CreateUserError, IssuedKey, User};
-pub use agents::{InsertError, ListError, RecordPage, TOMBSTONE_MS, Tombstone};
-pub use calls::{ArchivedCall, CallEntry, CallPage, CallSummary, HandOffRecord};
-pub use rooms::{InsertRoomError, RoomPage, RoomRecord};
+pub use agents::{InsertError, TOMBSTONE_MS, Tombstone};
+pub use calls::{ArchivedCall, CallEntry, CallSummary, HandOffRecord};
+pub use pages::{ListError, Page};
+pub use rooms::{InsertRoomError, RoomRecord};
 
 /// The database. Cheap to clone.
 ///

@@ -4,9 +4,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use thiserror::Error;
 
-use super::agents::Cursor;
+use super::pages::{Cursor, ListError, Page, with_one_more};
 use super::rows::{ms_from_column, ms_to_column};
-use super::{ListError, Store, StoreError};
+use super::{Store, StoreError};
 use crate::ids::UserId;
 use crate::privacy::SecretHash;
 
@@ -23,15 +23,6 @@ pub struct RoomRecord {
     pub created_at_ms: u64,
     /// When it ends, in milliseconds since the Unix epoch.
     pub expires_at_ms: Option<u64>,
-}
-
-/// A page of rooms; `next` goes on where it ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomPage {
-    /// The rooms, newest first.
-    pub rows: Vec<RoomRecord>,
-    /// The cursor of the next page.
-    pub next: Option<String>,
 }
 
 /// Why a room was not kept.
@@ -91,12 +82,8 @@ impl Store {
         owner: &UserId,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<RoomPage, ListError> {
-        let after = match cursor {
-            Some(text) => Cursor::parse(text).ok_or(ListError::BadCursor)?,
-            None => Cursor::START,
-        };
-        let wanted = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    ) -> Result<Page<RoomRecord>, ListError> {
+        let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
             "SELECT * FROM rooms WHERE owner = ?1 AND (created_at_ms, name) < (?2, ?3)
              ORDER BY created_at_ms DESC, name DESC LIMIT ?4",
@@ -104,16 +91,12 @@ impl Store {
         .bind(owner.as_str())
         .bind(after.at_ms)
         .bind(after.id)
-        .bind(wanted)
+        .bind(with_one_more(limit))
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::from)?;
-        let mut rows = rows.iter().map(room_from_row).collect::<Result<Vec<_>, _>>()?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more);
-        let next = next.map(|room| Cursor::text_after(room.created_at_ms, &room.name));
-        Ok(RoomPage { rows, next })
+        let rows = rows.iter().map(room_from_row).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(rows, limit, |room| (room.created_at_ms, room.name.as_str())))
     }
 
     /// How many rooms an owner has.
