@@ -11,7 +11,7 @@ use super::output::{
 use super::record::RecordEntry;
 use super::recorder::Recorder;
 use super::spec::AgentSpec;
-use super::transcript::{Line, Transcript};
+use super::transcript::Line;
 use super::turn::{Dialogue, Time, error};
 use super::{Outputs, since_ms};
 use crate::ids::{CallId, ParticipantId, ResponseId, UtteranceId};
@@ -65,7 +65,6 @@ pub(super) struct InCall {
     pub(super) stay: Stay,
     pub(super) participants: Vec<Participant>,
     pub(super) dialogue: Dialogue,
-    pub(super) transcript: Transcript,
     recorder: Recorder,
     mind: Mind,
     idle_at: Instant,
@@ -339,7 +338,6 @@ impl InCall {
             stay,
             participants,
             dialogue: Dialogue::new(),
-            transcript: Transcript::default(),
             recorder: Recorder::default(),
             mind: Mind::Opening { until: time.now + time.limits.model_opening },
             idle_at: time.now + time.limits.idle,
@@ -439,10 +437,9 @@ impl InCall {
         Output::Record { call: self.stay.id.clone(), entry }
     }
 
-    fn put_down(&mut self, line: Line, outputs: &mut Outputs) {
+    fn put_down(&self, line: Line, outputs: &mut Outputs) {
         if !line.text.expose().trim().is_empty() {
-            outputs.push_back(self.on_record(RecordEntry::Line(line.clone())));
-            self.transcript.push(line);
+            outputs.push_back(self.on_record(RecordEntry::Line(line)));
         }
     }
 

@@ -59,7 +59,7 @@ pub use output::{
 };
 pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnRecord};
 pub use spec::{AgentRecord, AgentSpec, ModelSpec, ToolSpec};
-pub use transcript::{Line, Transcript};
+pub use transcript::Line;
 
 use crate::privacy::Pii;
 
@@ -261,16 +261,6 @@ impl Agent {
     /// The open tool calls as they were told, for a client that has come back.
     pub fn open_tool_calls(&self) -> impl Iterator<Item = &Notification> {
         self.tools.open_calls()
-    }
-
-    /// What was said in the call so far, if there is one.
-    #[must_use]
-    pub fn transcript(&self) -> Option<&Transcript> {
-        match &self.call {
-            Call::In(call) => Some(&call.transcript),
-            Call::Leaving { call, .. } => call.as_ref().map(|call| &call.transcript),
-            Call::Out | Call::Joining { .. } => None,
-        }
     }
 
     /// Puts resolved tool calls on record, and gives their results to the model that asked.

@@ -1,15 +1,7 @@
-//! The record of one conversation, bounded: who said what, and of the agent only what was heard.
-
-use std::collections::VecDeque;
+//! What was said in a call, line by line; of the agent, only what was heard.
 
 use crate::ids::ParticipantId;
 use crate::privacy::Pii;
-
-/// What was said in a call, oldest first.
-#[derive(Debug, Default, PartialEq)]
-pub struct Transcript {
-    lines: VecDeque<Line>,
-}
 
 /// One thing that was said.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,23 +12,6 @@ pub struct Line {
     pub text: Pii<String>,
     /// When, in milliseconds of the call.
     pub at_ms: u64,
-}
-
-impl Transcript {
-    /// The lines, oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter()
-    }
-
-    pub(super) fn push(&mut self, line: Line) {
-        if line.text.expose().trim().is_empty() {
-            return;
-        }
-        if self.lines.len() == LINES_MAX {
-            self.lines.pop_front();
-        }
-        self.lines.push_back(line);
-    }
 }
 
 /// The part of `text` that fits into what was heard of its sound, cut between words.
@@ -51,9 +26,6 @@ pub(super) fn heard_part(text: &str, heard_ms: u64, received_ms: u64) -> &str {
     &text[..cut]
 }
 
-/// The longest record kept: some hours of talk. The oldest line goes first.
-const LINES_MAX: usize = 2_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,16 +38,5 @@ mod tests {
         assert_eq!(heard_part(text, 100, 1000), "");
         assert_eq!(heard_part(text, 0, 1000), "");
         assert_eq!(heard_part("", 5, 1000), "");
-    }
-
-    #[test]
-    fn the_oldest_line_goes_first() {
-        let mut transcript = Transcript::default();
-        for at_ms in 0..=LINES_MAX as u64 {
-            let text = Pii::new("hm".to_owned());
-            transcript.push(Line { participant: None, text, at_ms });
-        }
-        assert_eq!(transcript.lines().count(), LINES_MAX);
-        assert_eq!(transcript.lines().next().map(|line| line.at_ms), Some(1));
     }
 }
