@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use callbridge::ids::{ParticipantId, UtteranceId};
 use callbridge::media::{
-    Converter, Downlink, DownlinkOutput, Encoder, Frame24k, Mix, OpusPacket, SpeechConfig, Uplink,
+    Converter, Downlink, DownlinkOutput, Duplex, Encoder, Frame24k, Mix, OpusPacket, OwnVoice,
+    SpeechConfig, Uplink,
 };
 use callbridge::sys::clock;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-criterion_group!(benches, up, down, mix);
+criterion_group!(benches, up, up_as_echo, down, mix);
 criterion_main!(benches);
 
 /// Order, decode, resample, detect: packet in, frame and edges out.
@@ -35,6 +36,38 @@ fn up(criterion: &mut Criterion) {
             packet.payload = payloads[usize::from(packet.sequence) % payloads.len()].clone();
             uplink.push(packet.clone(), now);
             while let Some(output) = uplink.poll() {
+                black_box(output);
+            }
+        });
+    });
+}
+
+/// The same where what comes is our own voice: voiced frames are compared with what was sent.
+fn up_as_echo(criterion: &mut Criterion) {
+    let speech = speech();
+    let mut encoder = Encoder::new().expect("libopus gives an encoder");
+    let payloads: Vec<_> = speech.iter().map(|frame| encoder.encode(frame)).collect();
+    let mut now = clock::now();
+    let mut uplink = Uplink::new(SpeechConfig::default(), now).expect("libopus gives a decoder");
+    uplink.set_manner(Duration::from_millis(160), Duplex::Guarded);
+    let mut own = OwnVoice::new();
+    let mut packet = OpusPacket {
+        participant: ParticipantId::new("p_1"),
+        sequence: 0,
+        timestamp: 0,
+        marker: false,
+        payload: payloads[0].clone(),
+    };
+    criterion.bench_function("frame up, our own", |bencher| {
+        bencher.iter(|| {
+            let place = usize::from(packet.sequence) % payloads.len();
+            own.push(&speech[place], packet.timestamp, now);
+            now += FRAME;
+            packet.sequence = packet.sequence.wrapping_add(1);
+            packet.timestamp = packet.timestamp.wrapping_add(960);
+            packet.payload = payloads[place].clone();
+            uplink.push(packet.clone(), now);
+            while let Some(output) = uplink.poll_beside(Some(&mut own)) {
                 black_box(output);
             }
         });

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use callbridge::ids::{ParticipantId, UtteranceId};
 use callbridge::media::{
-    Converter, Downlink, DownlinkOutput, Ear, Frame24k, Mix, OpusPacket, SpeechConfig, Uplink,
-    UplinkOutput,
+    Converter, Downlink, DownlinkOutput, Duplex, Ear, Frame24k, Mix, OpusPacket, SpeechConfig,
+    Uplink, UplinkOutput,
 };
 use callbridge::sys::clock;
 
@@ -43,6 +43,7 @@ fn no_frame_allocates_once_warm() {
     assert!(call.frames_heard >= FRAMES - 2, "only {} frames were heard", call.frames_heard);
     assert!(call.edges > 2, "only {} edges were found", call.edges);
     assert!(call.uplink.stats().lost > 20, "only {} packets were lost", call.uplink.stats().lost);
+    assert!(call.echoes > FRAMES / 4, "only {} frames were our own", call.echoes);
     assert_eq!(dhat::HeapStats::get().total_blocks - warm, 0, "blocks allocated while warm");
 }
 
@@ -50,6 +51,9 @@ fn no_frame_allocates_once_warm() {
 struct Call {
     downlink: Downlink,
     uplink: Uplink,
+    /// Another ear of ours, which knows our own voice.
+    guarded: Uplink,
+    echoes: usize,
     ear: Ear,
     us: ParticipantId,
     other: ParticipantId,
@@ -66,6 +70,8 @@ impl Call {
         Self {
             downlink: Downlink::new(us.clone(), now).expect("libopus gives an encoder"),
             uplink: Uplink::new(SpeechConfig::default(), now).expect("libopus gives a decoder"),
+            guarded: guarded(now),
+            echoes: 0,
             ear: Ear::new(),
             us,
             other: ParticipantId::new("p_2"),
@@ -99,6 +105,7 @@ impl Call {
             self.on_the_road = Some(packet);
             return;
         }
+        self.guarded.push(packet.clone(), now);
         self.uplink.push(packet, now);
         if let Some(overtaken) = self.on_the_road.take() {
             self.uplink.push(overtaken, now);
@@ -109,6 +116,12 @@ impl Call {
     fn leave_and_return(&mut self, n: usize, now: Instant) {
         if self.uplink.poll_timeout().is_some_and(|due| due <= now) {
             self.uplink.handle_timeout(now);
+        }
+        if self.guarded.poll_timeout().is_some_and(|due| due <= now) {
+            self.guarded.handle_timeout(now);
+        }
+        while let Some(output) = self.guarded.poll_beside(Some(self.downlink.own_voice())) {
+            self.echoes += usize::from(output == UplinkOutput::Frame(Frame24k::SILENCE));
         }
         while let Some(output) = self.uplink.poll() {
             match output {
@@ -126,6 +139,12 @@ impl Call {
             }
         }
     }
+}
+
+fn guarded(now: Instant) -> Uplink {
+    let mut uplink = Uplink::new(SpeechConfig::default(), now).expect("libopus gives a decoder");
+    uplink.set_manner(Duration::from_millis(160), Duplex::Guarded);
+    uplink
 }
 
 fn speech() -> Vec<Frame24k> {

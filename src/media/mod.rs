@@ -1,7 +1,9 @@
 //! PURE. Sound as values: no tasks, no clock, and no allocation per frame once warm.
 
 mod downlink;
+mod echo;
 mod frame;
+mod gate;
 mod mix;
 mod opus;
 mod order;
@@ -19,8 +21,12 @@ mod vad;
 pub use self::opus::{CodecError, Decoder, Encoder, MalformedPayload, fec_samples};
 /// The agent's voice: speech in at any pace, packets out on time.
 pub use downlink::{Downlink, DownlinkOutput};
+/// Our own voice, as it may come back.
+pub use echo::{ECHO_DELAY_MAX, OwnVoice};
 /// 20 ms of sound, and how long samples last.
 pub use frame::{FRAME_MS, Frame, Frame16k, Frame24k, Frame48k, HOUSE_RATE, ms_of_24k};
+/// Who is heard while we speak.
+pub use gate::{Duplex, HALF_DUPLEX_TAIL};
 /// Several voices in one: for listeners in a room, and for a model.
 pub use mix::{EAR_QUEUE_CAPACITY, Ear, Mix, STALLED_FRAMES, STANDING_FRAMES};
 /// Packets back into sequence.
@@ -30,7 +36,9 @@ pub use pacer::{CATCH_UP_FRAMES, Pacer, Tick};
 /// Opus on its way between a room and an agent.
 pub use packet::{OpusPacket, PAYLOAD_MAX, RTP_TICKS_PER_FRAME};
 /// Speech that waits to be heard.
-pub use playout::{Flooded, Flushed, Playout, PlayoutFrame, UNHEARD_MAX_SECONDS};
+pub use playout::{
+    Flooded, Flushed, LEAD_IN_MS, Playout, PlayoutFrame, TRIMMED_MAX_SECONDS, UNHEARD_MAX_SECONDS,
+};
 /// From one rate to another.
 pub use resample::{Converter, Downsampler, RateError};
 /// When speech begins and ends.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::echo::OwnVoice;
 use super::frame::{FRAME_MS, Frame24k};
+use super::gate::{Duplex, Gate, Passage, Seen};
 use super::opus::{CodecError, Decoder, fec_samples};
 use super::order::{Before, Order, Ordered};
 use super::packet::OpusPacket;
@@ -21,8 +23,8 @@ pub struct Uplink {
     decoder: Decoder,
     downsampler: Downsampler,
     vad: Vad,
+    gate: Gate,
     speech: Speech,
-    edge: Option<Edge>,
     now: Instant,
     stream: Stream,
     silence_due: u64,
@@ -82,13 +84,21 @@ impl Uplink {
             decoder: Decoder::new()?,
             downsampler: Downsampler::new(),
             vad: Vad::new(),
+            gate: Gate::new(Duplex::Full),
             speech: Speech::new(config),
-            edge: None,
             now,
             stream: Stream::Absent,
             silence_due: 0,
             stats: UplinkStats::default(),
         })
+    }
+
+    /// Hears on in this way: how much voice is speech that is meant, and how to speak at once.
+    pub fn set_manner(&mut self, sustain: Duration, duplex: Duplex) {
+        self.speech.set_sustain(sustain);
+        if self.gate.duplex() != duplex {
+            self.gate = Gate::new(duplex);
+        }
     }
 
     /// Takes a packet that arrived at `now`.
@@ -123,14 +133,20 @@ impl Uplink {
         }
     }
 
-    /// Gives the next frame or edge.
+    /// Gives the next frame or edge, where we say nothing ourselves.
     pub fn poll(&mut self) -> Option<UplinkOutput> {
-        if let Some(edge) = self.edge.take() {
+        self.poll_beside(None)
+    }
+
+    /// Gives the next frame or edge, beside what we say ourselves. What is not let in for that is
+    /// silence.
+    pub fn poll_beside(&mut self, mut own: Option<&mut OwnVoice>) -> Option<UplinkOutput> {
+        if let Some(edge) = self.speech.poll() {
             return Some(UplinkOutput::Edge(edge));
         }
         loop {
-            if let Some(frame) = self.decoder.pull() {
-                self.listen(&frame);
+            if let Some(mut frame) = self.decoder.pull() {
+                self.listen(&mut frame, own.take());
                 return Some(UplinkOutput::Frame(frame));
             }
             if let Some(ordered) = self.order.poll(self.now) {
@@ -164,11 +180,20 @@ impl Uplink {
         }
     }
 
-    fn listen(&mut self, frame: &Frame24k) {
-        let voiced = self.vad.is_voice(&self.downsampler.convert(frame));
+    fn listen(&mut self, frame: &mut Frame24k, own: Option<&mut OwnVoice>) {
+        let mut voiced = self.vad.is_voice(&self.downsampler.convert(frame));
+        let seen = Seen { voiced, speaking: self.speech.is_speaking() };
+        let passage = own.map_or(Passage::Open, |own| self.gate.pass(frame, seen, own, self.now));
+        if passage != Passage::Open {
+            *frame = Frame24k::SILENCE;
+            voiced = false;
+        }
+        if passage == Passage::Closed && seen.speaking {
+            return self.speech.end();
+        }
         let frames_to_end = u32::try_from(self.decoder.frames_ready() + 1).unwrap_or(u32::MAX);
         let began = self.now.checked_sub(FRAME * frames_to_end).unwrap_or(self.now);
-        self.edge = self.speech.push(voiced, began);
+        self.speech.push(voiced, began);
     }
 
     fn decode(&mut self, ordered: &Ordered) {
@@ -292,7 +317,8 @@ mod tests {
         let packets = packets(&speech());
         let count = packets.len() / 2;
         let edges = edges_of(&mut uplink, &packets[..count]);
-        assert!(matches!(edges[..], [(EdgeKind::Started, _)]), "{edges:?}");
+        let began = edges.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+        assert_eq!(began, [EdgeKind::Started, EdgeKind::Sustained]);
         let stopped = idle_until(&mut uplink, count as u64 * 20 + 1000)
             .into_iter()
             .find_map(|(_, output)| match output {
