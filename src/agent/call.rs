@@ -3,19 +3,17 @@
 use std::time::Instant;
 
 use super::command::{Deadline, JoinRequest};
-use super::event::{ModelFailure, Participant, PlaybackEvent, RoomFailure, SpeechEdge};
-use super::limits::Limits;
+use super::event::{ModelFailure, Participant, RoomFailure};
+use super::in_call::InCall;
+use super::limits::Time;
 use super::output::{
-    CallStage, CallView, Medium, ModelAction, Notification, Output, RoomAction, VoiceStatus,
+    CallStage, CallView, ModelAction, Notification, Output, RoomAction, VoiceStatus,
 };
 use super::record::RecordEntry;
-use super::recorder::Recorder;
 use super::spec::AgentSpec;
-use super::transcript::Line;
-use super::turn::{Dialogue, Time, error};
+use super::turn::error;
 use super::{Outputs, since_ms};
-use crate::ids::{CallId, ParticipantId, ResponseId, UtteranceId};
-use crate::privacy::Pii;
+use crate::ids::CallId;
 
 /// A stay in a room.
 #[derive(Debug)]
@@ -59,39 +57,18 @@ impl Stay {
     }
 }
 
-/// Everything that is only there while in a room. It is dropped as a whole.
-#[derive(Debug, PartialEq)]
-pub(super) struct InCall {
-    pub(super) stay: Stay,
-    pub(super) participants: Vec<Participant>,
-    pub(super) dialogue: Dialogue,
-    recorder: Recorder,
-    mind: Mind,
-    idle_at: Instant,
-}
-
-/// Words that the model has heard.
-#[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) utterance: UtteranceId,
-    pub(super) text: Pii<String>,
-    pub(super) is_final: bool,
-}
-
-/// Whether the model listens.
-#[derive(Debug, PartialEq)]
-enum Mind {
-    /// Asked for.
-    Opening { until: Instant },
-    /// It listens.
-    Ready,
-}
-
 impl Call {
-    pub(super) fn on_join(&mut self, request: JoinRequest, time: Time<'_>, outputs: &mut Outputs) {
+    pub(super) fn on_join(
+        &mut self,
+        request: JoinRequest,
+        spec: &AgentSpec,
+        time: Time<'_>,
+        outputs: &mut Outputs,
+    ) {
         let stay =
             Stay { id: request.call.clone(), room_url: request.room_url.clone(), since: time.now };
         outputs.push_back(voice_status(VoiceStatus::Joining, None));
+        outputs.push_back(Output::Listen(spec.model.listening()));
         outputs.push_back(Output::Room(RoomAction::Join(request)));
         *self = Self::Joining { stay, until: time.now + time.limits.joining };
     }
@@ -117,11 +94,7 @@ impl Call {
             participants: participants.clone(),
         };
         outputs.push_back(Output::Record { call: stay.id.clone(), entry: began });
-        outputs.push_back(Output::Model(ModelAction::Open {
-            spec: Box::new(spec.clone()),
-            medium: Medium::Voice,
-        }));
-        *self = Self::In(Box::new(InCall::new(stay, participants, time)));
+        *self = Self::In(Box::new(InCall::new(stay, participants, spec, time, outputs)));
     }
 
     /// The room does not let us in, or has sent us out.
@@ -139,10 +112,12 @@ impl Call {
                 outputs.push_back(voice_status(VoiceStatus::Error, reason));
             }
             Self::In(call) => {
-                outputs.push_back(Output::Model(ModelAction::Close));
-                call.end(failure.to_string(), time.now, outputs);
+                if call.has_mind() {
+                    outputs.push_back(Output::Model(ModelAction::Close));
+                }
+                end(call, failure.to_string(), time.now, outputs);
             }
-            Self::Leaving { call: Some(call), reason, .. } => call.end(reason, time.now, outputs),
+            Self::Leaving { call: Some(call), reason, .. } => end(call, reason, time.now, outputs),
             Self::Leaving { call: None, reason, .. } => told_out(reason, outputs),
         }
     }
@@ -156,9 +131,10 @@ impl Call {
     pub(super) fn leave(&mut self, reason: &str, time: Time<'_>, outputs: &mut Outputs) {
         let (stay, call) = match std::mem::replace(self, Self::Out) {
             Self::Joining { stay, .. } => (stay, None),
-            Self::In(call) => {
-                outputs.push_back(Output::FlushPlayback);
-                outputs.push_back(Output::Model(ModelAction::Close));
+            Self::In(mut call) => {
+                if call.has_mind() {
+                    call.close_mind(outputs);
+                }
                 (call.stay.clone(), Some(call))
             }
             before @ (Self::Out | Self::Leaving { .. }) => {
@@ -180,11 +156,13 @@ impl Call {
                 told_out(reason.to_owned(), outputs);
             }
             Self::In(call) => {
-                outputs.push_back(Output::Model(ModelAction::Close));
+                if call.has_mind() {
+                    outputs.push_back(Output::Model(ModelAction::Close));
+                }
                 outputs.push_back(Output::Room(RoomAction::Leave));
-                call.end(reason.to_owned(), now, outputs);
+                end(call, reason.to_owned(), now, outputs);
             }
-            Self::Leaving { call: Some(call), reason, .. } => call.end(reason, now, outputs),
+            Self::Leaving { call: Some(call), reason, .. } => end(call, reason, now, outputs),
             Self::Leaving { call: None, reason, .. } => told_out(reason, outputs),
         }
     }
@@ -193,7 +171,9 @@ impl Call {
     pub(super) fn give_away(&mut self, now: Instant, outputs: &mut Outputs) -> Option<Box<InCall>> {
         match std::mem::replace(self, Self::Out) {
             Self::In(mut call) => {
-                outputs.push_back(Output::Model(ModelAction::Close));
+                if call.has_mind() {
+                    outputs.push_back(Output::Model(ModelAction::Close));
+                }
                 call.dialogue.fall_silent(now, outputs);
                 told_left(call.stay.clone(), "handed off".to_owned(), outputs);
                 Some(call)
@@ -213,49 +193,15 @@ impl Call {
         time: Time<'_>,
         outputs: &mut Outputs,
     ) {
-        call.dialogue = Dialogue::new();
-        call.mind = Mind::Opening { until: time.now + time.limits.model_opening };
-        call.keep_awake(time.now, time.limits);
         outputs.push_back(Output::Notify(Notification::RoomJoined {
             call: call.stay.id.clone(),
             room_url: call.stay.room_url.clone(),
             participants: call.participants.clone(),
         }));
         outputs.push_back(voice_status(VoiceStatus::Joined, None));
-        outputs.push_back(Output::Model(ModelAction::Open {
-            spec: Box::new(spec.clone()),
-            medium: Medium::Voice,
-        }));
+        outputs.push_back(Output::Listen(spec.model.listening()));
+        call.pass_on(spec, time, outputs);
         *self = Self::In(call);
-    }
-
-    pub(super) fn on_participant_joined(&mut self, new: Participant, outputs: &mut Outputs) {
-        let Self::In(call) = self else { return };
-        if call.participants.iter().any(|known| known.id == new.id) {
-            return;
-        }
-        call.participants.push(new.clone());
-        let entry = RecordEntry::Participant(new.clone());
-        outputs.push_back(Output::Record { call: call.stay.id.clone(), entry });
-        outputs.push_back(Output::Notify(Notification::ParticipantJoined(new)));
-    }
-
-    pub(super) fn on_participant_left(
-        &mut self,
-        id: &ParticipantId,
-        time: Time<'_>,
-        outputs: &mut Outputs,
-    ) {
-        let Self::In(call) = self else { return };
-        let Some(at) = call.participants.iter().position(|known| known.id == *id) else { return };
-        call.dialogue.on_participant_left(id, time);
-        let gone = call.participants.remove(at);
-        outputs.push_back(Output::Notify(Notification::ParticipantLeft(gone)));
-    }
-
-    /// The call, if its model listens.
-    pub(super) fn ready(&mut self) -> Option<&mut InCall> {
-        self.in_call().filter(|call| matches!(call.mind, Mind::Ready))
     }
 
     /// The model cannot be had any more: the clients are told, and the agent leaves.
@@ -283,14 +229,12 @@ impl Call {
                 self.on_failed(&failure, time, outputs);
             }
             Self::Leaving { until, .. } if *until <= time.now => self.on_left(time, outputs),
-            Self::In(call) if call.idle_at <= time.now => self.leave("idle", time, outputs),
-            Self::In(call) => match call.mind {
-                Mind::Opening { until } if until <= time.now => {
-                    let failure = ModelFailure::Unavailable("no session in time".into());
+            Self::In(call) if call.is_idle(time.now) => self.leave("idle", time, outputs),
+            Self::In(call) => {
+                if let Some(failure) = call.handle_timeout(time, outputs) {
                     self.on_model_failed(&failure, time, outputs);
                 }
-                Mind::Opening { .. } | Mind::Ready => call.dialogue.handle_timeout(time.now),
-            },
+            }
             Self::Out | Self::Joining { .. } | Self::Leaving { .. } => {}
         }
     }
@@ -332,138 +276,10 @@ impl Call {
     }
 }
 
-impl InCall {
-    fn new(stay: Stay, participants: Vec<Participant>, time: Time<'_>) -> Self {
-        Self {
-            stay,
-            participants,
-            dialogue: Dialogue::new(),
-            recorder: Recorder::default(),
-            mind: Mind::Opening { until: time.now + time.limits.model_opening },
-            idle_at: time.now + time.limits.idle,
-        }
-    }
-
-    /// The model listens. Whether this call was waiting for it.
-    pub(super) fn on_model_ready(&mut self) -> bool {
-        matches!(std::mem::replace(&mut self.mind, Mind::Ready), Mind::Opening { .. })
-    }
-
-    /// Somebody has said or done something.
-    pub(super) fn keep_awake(&mut self, now: Instant, limits: &Limits) {
-        self.idle_at = now + limits.idle;
-    }
-
-    fn at_ms(&self, at: Instant) -> u64 {
-        self.stay.at_ms(at)
-    }
-
-    /// What somebody said. Only the final words go on record; they are returned with the name.
-    pub(super) fn on_transcript(
-        &mut self,
-        heard: Heard,
-        time: Time<'_>,
-        outputs: &mut Outputs,
-    ) -> Option<(String, Pii<String>)> {
-        let Heard { utterance, text, is_final } = heard;
-        let known = self.dialogue.speaker_of(&utterance);
-        let first = || self.participants.first().map(|someone| &someone.id);
-        let participant = known.or_else(first)?.clone();
-        let mut said = None;
-        if is_final {
-            let at_ms = self.at_ms(time.now);
-            self.recorder.on_transcript(at_ms);
-            let speaker = self.participants.iter().find(|one| one.id == participant);
-            said = Some((speaker.map(|one| one.name.clone()).unwrap_or_default(), text.clone()));
-            let line = Line { participant: Some(participant.clone()), text: text.clone(), at_ms };
-            self.put_down(line, outputs);
-        }
-        let heard = Notification::Transcript { participant, utterance, text, is_final };
-        outputs.push_back(Output::Notify(heard));
-        said
-    }
-
-    pub(super) fn on_speech(&mut self, edge: &SpeechEdge, time: Time<'_>, outputs: &mut Outputs) {
-        let (participant, at_ms) = (edge.participant.clone(), self.at_ms(edge.at));
-        self.recorder.on_speech(&participant, edge.kind, at_ms);
-        outputs.push_back(Output::Notify(match edge.kind {
-            super::EdgeKind::Started => Notification::VadStart { participant, at_ms },
-            super::EdgeKind::Stopped => Notification::VadEnd { participant, at_ms },
-        }));
-        self.dialogue.on_speech(edge, time, outputs);
-    }
-
-    pub(super) fn on_turn_over(&mut self, utterance: UtteranceId, time: Time<'_>) {
-        self.recorder.on_turn_over(self.at_ms(time.now));
-        self.dialogue.on_turn_over(utterance, time);
-    }
-
-    pub(super) fn on_response_started(&mut self, response: ResponseId, time: Time<'_>) {
-        self.recorder.on_answer(self.at_ms(time.now));
-        self.dialogue.on_response_started(response, time);
-    }
-
-    /// What was heard of the agent; returns the words that were, when an utterance is over.
-    pub(super) fn on_playback(
-        &mut self,
-        event: PlaybackEvent,
-        time: Time<'_>,
-        outputs: &mut Outputs,
-    ) -> Option<Pii<String>> {
-        let at_ms = self.at_ms(time.now);
-        match &event {
-            PlaybackEvent::Started { .. } => self.recorder.on_sound(at_ms),
-            PlaybackEvent::Finished { heard_ms, .. } => {
-                self.recorder.on_heard(*heard_ms, false, at_ms);
-            }
-            PlaybackEvent::Flushed { heard_ms, .. } => {
-                self.recorder.on_heard(*heard_ms, true, at_ms);
-            }
-            PlaybackEvent::Silent => {}
-        }
-        let text = self.dialogue.on_playback(event, time, outputs);
-        if let Some(text) = &text {
-            self.put_down(Line { participant: None, text: text.clone(), at_ms }, outputs);
-        }
-        if !self.dialogue.is_answering() {
-            let answered = self.recorder.take_answered();
-            outputs.extend(answered.map(|turn| self.on_record(RecordEntry::Turn(turn))));
-        }
-        text
-    }
-
-    /// An entry for the record of this call.
-    pub(super) fn on_record(&self, entry: RecordEntry) -> Output {
-        Output::Record { call: self.stay.id.clone(), entry }
-    }
-
-    fn put_down(&self, line: Line, outputs: &mut Outputs) {
-        if !line.text.expose().trim().is_empty() {
-            outputs.push_back(self.on_record(RecordEntry::Line(line)));
-        }
-    }
-
-    /// It is over: the record is closed, and the clients are told.
-    fn end(mut self: Box<Self>, reason: String, now: Instant, outputs: &mut Outputs) {
-        self.dialogue.fall_silent(now, outputs);
-        for turn in self.recorder.take_all() {
-            outputs.push_back(self.on_record(RecordEntry::Turn(turn)));
-        }
-        let at_ms = self.at_ms(now);
-        outputs.push_back(self.on_record(RecordEntry::Ended { reason: reason.clone(), at_ms }));
-        told_left(self.stay, reason, outputs);
-    }
-
-    fn poll_timeout(&self) -> Option<Deadline> {
-        let opening = match self.mind {
-            Mind::Opening { until } => Some((until, "model session")),
-            Mind::Ready => None,
-        };
-        [Some((self.idle_at, "idle call")), opening, self.dialogue.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
+/// It is over: the record is closed, and the clients are told.
+fn end(mut call: Box<InCall>, reason: String, now: Instant, outputs: &mut Outputs) {
+    call.close_record(&reason, now, outputs);
+    told_left(call.stay, reason, outputs);
 }
 
 /// We are out of a room that we never were in.

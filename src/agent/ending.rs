@@ -8,9 +8,10 @@ use std::time::Instant;
 use super::call::Call;
 use super::handoff::Baggage;
 use super::lifecycle::Step;
+use super::limits::Time;
 use super::output::{Memory, Notification, Output, Phase, ToolCancel};
 use super::record::RecordEntry;
-use super::turn::{Time, error};
+use super::turn::error;
 use super::{Agent, Lease};
 use crate::ids::AgentId;
 use crate::privacy::Pii;
@@ -46,7 +47,7 @@ impl Agent {
     pub(super) fn drained(&mut self, now: Instant) -> bool {
         let Lease::Draining(until) = self.lease else { return false };
         let in_call = self.call.in_call();
-        let at_rest = in_call.is_none_or(|call| !call.dialogue.is_answering())
+        let at_rest = in_call.is_none_or(|call| call.dialogue.is_at_rest())
             && self.tools.is_idle()
             && self.owed.is_none()
             && self.rounds.activity() == super::Activity::Idle;
@@ -64,8 +65,8 @@ impl Agent {
         }
         self.fall_idle(ToolCancel::Ended, time.now);
         self.farewell = Some(Farewell { parting, until: time.now + time.limits.farewell });
-        if matches!(self.call, Call::In(_)) {
-            self.outputs.push_back(Output::FlushPlayback);
+        if let Call::In(call) = &mut self.call {
+            call.dialogue.hush(&mut self.outputs);
         } else {
             self.finish(time);
         }

@@ -48,7 +48,12 @@ pub enum RoomEvent {
     /// Someone else came in.
     ParticipantJoined(Participant),
     /// Someone else is gone.
-    ParticipantLeft(ParticipantId),
+    ParticipantLeft {
+        /// Who.
+        id: ParticipantId,
+        /// Why, in a few words for people: they hung up, or fell silent.
+        reason: String,
+    },
     /// We are out, because we asked for it.
     Left,
 }
@@ -99,13 +104,18 @@ impl RoomFailure {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelEvent {
     /// The session is configured; it hears from here on.
-    Ready,
+    Ready {
+        /// Whether the model says when a turn is over. If not, the agent does.
+        takes_turns: bool,
+    },
     /// The session cannot be had, or is lost for good.
     Failed(ModelFailure),
     /// The model hears someone begin to speak (`input_audio_buffer.speech_started`).
     SpeechStarted {
         /// The utterance that begins.
         utterance: UtteranceId,
+        /// Whether the model breaks off its own answer by it (`interrupt_response`).
+        interrupts: bool,
     },
     /// The model takes the turn as over (`input_audio_buffer.speech_stopped`, or committed).
     SpeechStopped {
@@ -153,6 +163,14 @@ pub enum ModelEvent {
         /// How it ended.
         outcome: ResponseOutcome,
     },
+    /// The session is lost, and another is being opened in its place. What was told of answers and
+    /// utterances so far stays true; those that were under way have been ended.
+    Reconnecting {
+        /// What happened.
+        reason: String,
+    },
+    /// The new session stands, and knows what was said.
+    Restored,
     /// The model complains of something it survives.
     Complaint {
         /// The model's own code, or its kind of error.
@@ -217,8 +235,10 @@ pub struct SpeechEdge {
 /// Which way speech has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
-    /// From silence to speech.
+    /// From silence to speech, or to something that sounds like its beginning.
     Started,
+    /// It has gone on for so long that it is meant: no click and no cough.
+    Sustained,
     /// From speech to silence.
     Stopped,
 }
@@ -244,8 +264,13 @@ pub enum PlaybackEvent {
         utterance: UtteranceId,
         /// How much of it was heard, in milliseconds; 0 if it had not begun.
         heard_ms: u64,
+        /// Where it was cut, in milliseconds of the sound as the model has sent it: what was heard,
+        /// and the silence before it that was left out.
+        end_ms: u64,
         /// How much of it the model had delivered, in milliseconds.
         received_ms: u64,
+        /// Whether the model had delivered all of it.
+        is_complete: bool,
     },
     /// After a flush, when all of it is told: nothing of ours is left to be heard.
     Silent,

@@ -1,10 +1,11 @@
 //! From one agent to another: what moves is a value that exists once.
 
-use super::call::{Call, InCall};
+use super::call::Call;
 use super::history::History;
+use super::in_call::InCall;
 use super::lifecycle::Step;
+use super::limits::Time;
 use super::record::RecordEntry;
-use super::turn::Time;
 use super::{Agent, Phase};
 use crate::privacy::Pii;
 

@@ -1,6 +1,6 @@
 //! How long an agent waits for anything: no state of it waits without an end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The deadlines of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +13,16 @@ pub struct Limits {
     pub leaving: Duration,
     /// From being in the room to a model that listens.
     pub model_opening: Duration,
+    /// From the loss of a model session to another in its place.
+    pub model_restoring: Duration,
     /// From the end of a turn, or the last sign of an answer, to the answer's first sound.
     pub answer: Duration,
     /// From the end of speech, by our ear, to the end of the turn, by the model's.
     pub turn_end: Duration,
+    /// For sound that may be speech to turn out to be, while the agent is held for it.
+    pub hold: Duration,
+    /// Of silence while a tool runs, until the agent says that it waits for it.
+    pub filler: Duration,
     /// Without any input or speech, until the agent leaves its call.
     pub idle: Duration,
     /// Without a client and without a call, until the agent ends.
@@ -33,15 +39,25 @@ pub struct Limits {
     pub shutdown_grace: Duration,
 }
 
+/// The moment something happens, and how long things may take from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time<'a> {
+    pub(super) now: Instant,
+    pub(super) limits: &'a Limits,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             client_grace: Duration::from_secs(15),
             joining: Duration::from_secs(20),
             leaving: Duration::from_secs(5),
-            model_opening: Duration::from_secs(15),
+            model_opening: Duration::from_secs(25),
+            model_restoring: Duration::from_secs(30),
             answer: Duration::from_secs(20),
             turn_end: Duration::from_secs(10),
+            hold: Duration::from_secs(2),
+            filler: Duration::from_secs(1),
             idle: Duration::from_secs(5 * 60),
             inactive: Duration::from_secs(24 * 60 * 60),
             text_linger: Duration::from_secs(60),

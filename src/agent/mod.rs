@@ -11,13 +11,17 @@
 //! Commands may be refused; events have happened, so they may not. Everything a client can observe
 //! about order is decided here.
 
+mod answers;
+mod barge_in;
 mod call;
 mod clients;
 mod command;
 mod ending;
 mod event;
 mod handoff;
+mod heard;
 mod history;
+mod in_call;
 mod lifecycle;
 mod limits;
 mod noticing;
@@ -32,19 +36,22 @@ mod tests;
 mod tools;
 mod transcript;
 mod turn;
+mod voice;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use answers::say;
 use call::{Call, Stay};
 use clients::Clients;
 use ending::{End, Farewell};
 use history::History;
 use lifecycle::{Lifecycle, Step};
+use limits::Time;
 use rounds::{Desk, Rounds, Trigger};
 use tools::{Resolved, Tools};
-use turn::{Time, Turn, error};
+use turn::{Turn, error};
 
 pub use command::{Command, ContextUpdate, Deadline, JoinRequest, Rejection, ToolResult};
 pub use event::{
@@ -54,11 +61,11 @@ pub use event::{
 pub use handoff::Baggage;
 pub use limits::Limits;
 pub use output::{
-    Activity, CallStage, CallView, Medium, Memory, ModelAction, Notification, Output, Phase, Role,
-    RoomAction, Snapshot, SpeakStatus, ToolCancel, VoiceStatus,
+    Activity, CallStage, CallView, Medium, Memory, ModelAction, Notification, Output, Phase,
+    PlaybackAction, Role, RoomAction, Snapshot, SpeakStatus, ToolCancel, VoiceStatus,
 };
 pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnRecord};
-pub use spec::{AgentRecord, AgentSpec, ModelSpec, ToolSpec};
+pub use spec::{AgentRecord, AgentSpec, BargeIn, Listening, ModelSpec, ToolSpec, TurnDetection};
 pub use transcript::Line;
 
 use crate::privacy::Pii;
@@ -83,8 +90,10 @@ pub struct Agent {
     rounds_alone: u32,
     /// Model sessions so far; the last one may be open.
     sessions: u32,
-    /// The session of the call, and the stay it belongs to.
+    /// The first session of the call, and the stay it belongs to.
     voice: Option<(u32, Stay)>,
+    /// When the agent says that it waits for its tools, if nobody says anything before.
+    filler_at: Option<Instant>,
     /// How it ends, as soon as it is silent.
     farewell: Option<Farewell>,
     /// Until when another agent's conversation is expected.
@@ -128,6 +137,7 @@ impl Agent {
             rounds_alone: 0,
             sessions: 0,
             voice: None,
+            filler_at: None,
             farewell: None,
             expected: None,
             muted: false,
@@ -190,6 +200,7 @@ impl Agent {
         }
         let late = self.tools.handle_timeout(now, &mut self.outputs);
         self.resolve(late, now);
+        self.say_filler(time);
         let abandoned = self.clients.handle_timeout(&limits, now);
         if self.clients.deserted() {
             self.call.leave("abandoned", time, &mut self.outputs);
@@ -216,7 +227,8 @@ impl Agent {
             Lease::Draining(at) => Some((at, "shutdown")),
         };
         let expected = self.expected.map(|until| (until, "handoff"));
-        let own = [lease, expected, self.clients.poll_timeout()];
+        let filler = self.filler_at.map(|at| (at, "silence while a tool runs"));
+        let own = [lease, expected, filler, self.clients.poll_timeout()];
         let work =
             [self.call.poll_timeout(), self.rounds.poll_timeout(), self.tools.poll_timeout()];
         own.into_iter().chain(work).flatten().min()
@@ -238,7 +250,7 @@ impl Agent {
     pub fn activity(&self) -> Activity {
         let work = match &self.call {
             Call::In(call) => match call.dialogue.turn() {
-                Turn::Speaking { .. } => Activity::Acting,
+                Turn::Speaking => Activity::Acting,
                 Turn::Thinking { .. } => Activity::Thinking,
                 Turn::Listening | Turn::Hearing(_) => Activity::Idle,
             },
@@ -266,8 +278,8 @@ impl Agent {
     /// Puts resolved tool calls on record, and gives their results to the model that asked.
     fn resolve(&mut self, resolved: impl IntoIterator<Item = Resolved>, now: Instant) {
         for Resolved { request, outcome, output, asked } in resolved {
-            if let Some((session, stay)) = &self.voice
-                && *session == request.session
+            if let Some((first, stay)) = &self.voice
+                && *first <= request.session
             {
                 let record = ToolRecord {
                     id: request.id.clone(),
@@ -295,7 +307,10 @@ impl Agent {
     }
 
     fn is_in_session(&self) -> bool {
-        matches!(self.call, Call::In(_)) || self.rounds.is_open()
+        match &self.call {
+            Call::In(call) => call.has_mind(),
+            Call::Out | Call::Joining { .. } | Call::Leaving { .. } => self.rounds.is_open(),
+        }
     }
 
     /// Stops all work outside of the call, and every tool.
@@ -358,24 +373,53 @@ impl Agent {
 
     /// Gives the model what it has to hear, and lets it answer if that is owed.
     fn pay(&mut self, time: Time<'_>) {
-        let is_held = !self.clients.deserted();
-        let may_think = is_held && matches!(self.phase(), Phase::Connected | Phase::Active);
-        let outputs = &mut self.outputs;
-        if let Some(call) = self.call.ready() {
-            if self.history.has_news() {
-                self.history.give(outputs);
-            }
-            if self.owed.take().is_some() {
-                call.dialogue.respond(None, time, outputs);
-            }
+        if self.call.in_call().is_some() {
+            self.pay_in_call(time);
         } else if matches!(self.call, Call::Out)
-            && may_think
+            && !self.clients.deserted()
+            && matches!(self.phase(), Phase::Connected | Phase::Active)
             && let Some(trigger) = self.owed.take()
         {
-            let mut desk = Desk { history: &mut self.history, outputs };
+            let mut desk = Desk { history: &mut self.history, outputs: &mut self.outputs };
             if self.rounds.begin(trigger, &self.spec, &mut desk, time) {
                 self.sessions += 1;
             }
+        }
+        self.await_filler(time);
+    }
+
+    /// In a call, what is to be answered waits until somebody is there to hear it.
+    fn pay_in_call(&mut self, time: Time<'_>) {
+        let may_greet = !self.muted && !matches!(self.lease, Lease::Draining(_));
+        let Some(call) = self.call.in_call() else { return };
+        if call.is_listening() {
+            if self.history.has_news() {
+                self.history.give(&mut self.outputs);
+            }
+            call.speak_up(may_greet, time, &mut self.outputs);
+            if !call.participants.is_empty() && self.owed.take().is_some() {
+                call.dialogue.owe(time, &mut self.outputs);
+            }
+        }
+        call.dialogue.settle(time, &mut self.outputs);
+    }
+
+    /// A tool that takes longer than a moment is waited for in words, if it has any.
+    fn await_filler(&mut self, time: Time<'_>) {
+        let is_quiet = !self.muted && self.call.in_call().is_some_and(|call| call.is_quiet());
+        let at = self.filler_at.unwrap_or(time.now + time.limits.filler);
+        self.filler_at = (is_quiet && self.tools.filler().is_some()).then_some(at);
+    }
+
+    fn say_filler(&mut self, time: Time<'_>) {
+        if self.filler_at.is_none_or(|at| at > time.now) {
+            return;
+        }
+        self.filler_at = None;
+        if let (Some(call), Some(words)) = (self.call.in_call(), self.tools.take_filler())
+            && call.is_quiet()
+        {
+            call.dialogue.respond(Some(say(&words)), time, &mut self.outputs);
         }
     }
 

@@ -1,13 +1,15 @@
 //! What the world reports to an agent: taken note of, since it has happened.
 
 use super::Agent;
-use super::call::{Call, Heard};
+use super::call::Call;
 use super::event::{Event, ModelEvent, PlaybackEvent, RoomEvent};
 use super::history::Speaker;
+use super::in_call::Words;
 use super::lifecycle::Step;
+use super::limits::Time;
 use super::rounds::{Desk, Trigger};
 use super::tools::Request;
-use super::turn::{Time, error};
+use super::turn::{Taking, error};
 use super::{EdgeKind, Lease, SpeechEdge};
 
 impl Agent {
@@ -48,13 +50,28 @@ impl Agent {
                 }
             }
             RoomEvent::Failed(failure) => self.call.on_failed(&failure, time, outputs),
-            RoomEvent::ParticipantJoined(new) => self.call.on_participant_joined(new, outputs),
-            RoomEvent::ParticipantLeft(id) => self.call.on_participant_left(&id, time, outputs),
+            RoomEvent::ParticipantJoined(new) => {
+                let Some(call) = self.call.in_call() else { return };
+                call.on_participant_joined(new, outputs);
+                if !call.has_mind() && self.farewell.is_none() {
+                    call.open_mind(&self.spec, time, outputs);
+                    self.sessions += 1;
+                }
+            }
+            RoomEvent::ParticipantLeft { id, reason } => {
+                let Some(call) = self.call.in_call() else { return };
+                let is_empty = call.on_participant_left(&id, reason, time, outputs);
+                // An empty room costs nothing: the model is opened again when somebody comes.
+                // Tools go on; who comes back may still want to know.
+                if is_empty && call.has_mind() && call.close_mind(outputs) {
+                    self.owe_a_word();
+                }
+            }
             RoomEvent::Left => self.call.on_left(time, outputs),
         }
     }
 
-    /// Counts the session that a call has asked for.
+    /// A call begins, with the session that it has asked for.
     pub(super) fn open_voice(&mut self) {
         self.sessions += 1;
         let stay = self.call.in_call().map(|call| call.stay.clone());
@@ -64,15 +81,26 @@ impl Agent {
     fn on_speech(&mut self, edge: &SpeechEdge, time: Time<'_>) {
         let Some(call) = self.call.in_call() else { return };
         call.keep_awake(time.now, time.limits);
-        call.on_speech(edge, time, &mut self.outputs);
+        call.on_edge(edge, &mut self.outputs);
+        if self.farewell.is_none() {
+            call.dialogue.on_speech(edge, time, &mut self.outputs);
+            call.drop_unfinished(edge.kind, &mut self.outputs);
+        } else {
+            // Who is falling silent for good is held for nobody.
+            call.dialogue.overhear(edge);
+        }
         if edge.kind == EdgeKind::Started {
             self.rounds_alone = 0;
         }
     }
 
     fn on_model(&mut self, event: ModelEvent, time: Time<'_>) {
+        if self.call.in_call().is_some_and(|call| !call.has_mind()) {
+            // A last word of a session that we have closed.
+            return;
+        }
         match event {
-            ModelEvent::Ready => self.on_model_ready(time),
+            ModelEvent::Ready { takes_turns } => self.on_model_ready(takes_turns, time),
             ModelEvent::Failed(failure) => match self.call {
                 Call::In(_) => self.call.on_model_failed(&failure, time, &mut self.outputs),
                 Call::Out | Call::Joining { .. } | Call::Leaving { .. } => {
@@ -93,6 +121,11 @@ impl Agent {
                     self.resolve(failed, time.now);
                 }
             }
+            ModelEvent::Reconnecting { reason } => self.on_model_lost(&reason, time),
+            ModelEvent::Restored => match self.call.in_call() {
+                Some(call) => call.on_model_restored(time),
+                None => self.rounds.renew(time.now + time.limits.answer),
+            },
             ModelEvent::Complaint { code, message } => {
                 let message = format!("{code}: {message}");
                 self.outputs.push_back(error("MODEL_COMPLAINT", message));
@@ -112,14 +145,28 @@ impl Agent {
     }
 
     /// The model listens: it learns what has been so far.
-    fn on_model_ready(&mut self, time: Time<'_>) {
+    fn on_model_ready(&mut self, takes_turns: bool, time: Time<'_>) {
         if let Some(call) = self.call.in_call() {
-            if call.on_model_ready() {
+            let silence = self.spec.model.turn_detection.silence();
+            let taking = if takes_turns { Taking::Model } else { Taking::Ours { silence } };
+            if call.on_model_ready(taking, time) {
                 self.history.give_all(&mut self.outputs);
             }
         } else {
             let (history, outputs) = (&mut self.history, &mut self.outputs);
             self.rounds.on_ready(&mut Desk { history, outputs }, time);
+        }
+    }
+
+    /// The model's session is lost, and it opens another.
+    fn on_model_lost(&mut self, reason: &str, time: Time<'_>) {
+        let message = format!("the model's session is being opened anew: {reason}");
+        self.outputs.push_back(error("MODEL_RECONNECTING", message));
+        match self.call.in_call() {
+            Some(call) => call.on_model_lost(time),
+            None => {
+                self.rounds.renew(time.now + time.limits.model_restoring + time.limits.answer);
+            }
         }
     }
 
@@ -129,13 +176,14 @@ impl Agent {
         call.keep_awake(time.now, time.limits);
         let outputs = &mut self.outputs;
         match event {
-            ModelEvent::SpeechStarted { utterance } => {
-                call.dialogue.on_heard(utterance, time, outputs);
+            ModelEvent::SpeechStarted { utterance, interrupts } => {
+                call.on_heard(&utterance, interrupts, time, outputs);
+                self.rounds_alone = 0;
             }
-            ModelEvent::SpeechStopped { utterance } => call.on_turn_over(utterance, time),
+            ModelEvent::SpeechStopped { utterance } => call.on_turn_over(&utterance, time),
             ModelEvent::Transcript { utterance, text, is_final } => {
-                let heard = Heard { utterance, text, is_final };
-                if let Some((name, text)) = call.on_transcript(heard, time, outputs) {
+                let words = Words { utterance, text, is_final };
+                if let Some((name, text)) = call.on_transcript(words, time, outputs) {
                     self.history.note(Speaker::Participant(name), text);
                 }
             }
@@ -143,7 +191,7 @@ impl Agent {
                 if self.muted {
                     call.dialogue.refuse(response, time, outputs);
                 } else {
-                    call.on_response_started(response, time);
+                    call.on_response_started(response, time, outputs);
                 }
             }
             ModelEvent::Words { utterance, text, is_final } => {
@@ -152,7 +200,9 @@ impl Agent {
             ModelEvent::ResponseDone { response, outcome } => {
                 call.dialogue.on_response_done(&response, &outcome, time, outputs);
             }
-            ModelEvent::Ready
+            ModelEvent::Ready { .. }
+            | ModelEvent::Reconnecting { .. }
+            | ModelEvent::Restored
             | ModelEvent::Failed(_)
             | ModelEvent::ToolCall { .. }
             | ModelEvent::Complaint { .. } => {}
@@ -176,7 +226,9 @@ impl Agent {
             ModelEvent::SpeechStarted { .. }
             | ModelEvent::SpeechStopped { .. }
             | ModelEvent::Transcript { .. }
-            | ModelEvent::Ready
+            | ModelEvent::Ready { .. }
+            | ModelEvent::Reconnecting { .. }
+            | ModelEvent::Restored
             | ModelEvent::Failed(_)
             | ModelEvent::ToolCall { .. }
             | ModelEvent::Complaint { .. } => {}

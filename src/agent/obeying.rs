@@ -6,11 +6,10 @@ use super::call::Call;
 use super::command::{Command, ContextUpdate, JoinRequest, Rejection};
 use super::ending::{End, Parting};
 use super::lifecycle::Step;
+use super::limits::Time;
 use super::output::{Phase, ToolCancel};
 use super::rounds::Trigger;
-use super::turn::Time;
 use super::{Agent, AgentSpec, Lease};
-use crate::privacy::Pii;
 
 impl Agent {
     pub(super) fn obey(&mut self, command: Command, time: Time<'_>) -> Result<(), Rejection> {
@@ -25,8 +24,7 @@ impl Agent {
             }
             Command::Say(text) => {
                 let call = self.call.in_call().ok_or(Rejection::NotInCall)?;
-                let words = Pii::new(format!("Say exactly: \"{}\"", text.expose()));
-                call.dialogue.respond(Some(words), time, &mut self.outputs);
+                call.say(&text, time, &mut self.outputs)?;
                 self.rounds_alone = 0;
                 Ok(())
             }
@@ -69,7 +67,7 @@ impl Agent {
         }
         // One mind at a time: what it was thinking about, it will hear of again in the call.
         self.rounds.close(&mut self.outputs);
-        self.call.on_join(request, time, &mut self.outputs);
+        self.call.on_join(request, &self.spec, time, &mut self.outputs);
         Ok(())
     }
 
@@ -96,7 +94,7 @@ impl Agent {
         self.owed = None;
         self.rounds_alone = 0;
         if let Some(call) = self.call.in_call() {
-            call.dialogue.interrupt(time, &mut self.outputs);
+            call.interrupt(time, &mut self.outputs);
         }
         self.rounds.interrupt(&mut self.outputs);
         let cancelled = self.tools.cancel_all(ToolCancel::Interrupted, &mut self.outputs);

@@ -4,7 +4,7 @@ use super::command::JoinRequest;
 use super::event::Participant;
 use super::handoff::Baggage;
 use super::record::RecordEntry;
-use super::spec::AgentSpec;
+use super::spec::{AgentSpec, Listening};
 use crate::ids::{AgentId, CallId, ParticipantId, ToolCallId, UtteranceId};
 use crate::privacy::Pii;
 
@@ -17,9 +17,10 @@ pub enum Output {
     Room(RoomAction),
     /// Do something about the model.
     Model(ModelAction),
-    /// Drop all of our own speech that was not yet heard; answered by one `Flushed` for each
-    /// utterance queued.
-    FlushPlayback,
+    /// Hear others in this way from here on, and speak to them in this way.
+    Listen(Listening),
+    /// Do something about our own speech that was not yet heard.
+    Playback(PlaybackAction),
     /// Close every client's connection.
     CloseClients,
     /// Put this on the record of a call.
@@ -55,6 +56,18 @@ pub enum RoomAction {
     Join(JoinRequest),
     /// Leave; answered by `RoomEvent::Left`.
     Leave,
+}
+
+/// To be done about our own voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaybackAction {
+    /// Fall silent at the frame's edge, and keep what was not heard yet: somebody may be speaking.
+    Hold,
+    /// Go on where we were held.
+    Resume,
+    /// Drop all that was not heard yet; answered by one `Flushed` for each utterance queued, and
+    /// then by `Silent`.
+    Flush,
 }
 
 /// To be done about the model.
@@ -97,9 +110,13 @@ pub enum ModelAction {
     Truncate {
         /// The agent's utterance.
         utterance: UtteranceId,
-        /// How much of it was heard, in milliseconds.
-        heard_ms: u64,
+        /// Up to where of it was heard, in milliseconds of the sound as the model has sent it.
+        end_ms: u64,
     },
+    /// Take the turn as over (`input_audio_buffer.commit`), where the model does not do so itself.
+    Commit,
+    /// Forget what was heard since the last turn (`input_audio_buffer.clear`): it was no speech.
+    Clear,
     /// Close the session.
     Close,
 }
@@ -177,7 +194,12 @@ pub enum Notification {
     /// Someone came in.
     ParticipantJoined(Participant),
     /// Someone went out.
-    ParticipantLeft(Participant),
+    ParticipantLeft {
+        /// Who.
+        participant: Participant,
+        /// Why, in a few words for people.
+        reason: String,
+    },
     /// Someone begins to speak, by our own ear.
     VadStart {
         /// Who.

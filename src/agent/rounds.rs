@@ -17,9 +17,10 @@ use super::Outputs;
 use super::command::Deadline;
 use super::event::ResponseOutcome;
 use super::history::{History, Speaker};
+use super::limits::Time;
 use super::output::{Activity, Medium, ModelAction, Notification, Output, SpeakStatus};
 use super::spec::AgentSpec;
-use super::turn::{Time, error};
+use super::turn::error;
 use crate::ids::{ResponseId, UtteranceId};
 use crate::privacy::Pii;
 
@@ -199,6 +200,13 @@ impl Rounds {
         before.break_off(outputs);
         if activity != Activity::Idle {
             outputs.push_back(error("MODEL_UNAVAILABLE", reason));
+        }
+    }
+
+    /// The model has lost its session, or has it back: the round has this much time again.
+    pub(super) const fn renew(&mut self, until: Instant) {
+        if let Self::Running(round) = self {
+            round.until = until;
         }
     }
 

@@ -20,16 +20,107 @@ pub struct AgentSpec {
 }
 
 /// The model behind an agent. `None` leaves a choice to the profile.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// The name of a configured profile.
     pub profile: Option<String>,
     /// The voice, in the words of the profile.
     pub voice: Option<String>,
-    /// What the agent says first when it has joined a call.
+    /// What the agent says first in a call, as soon as somebody is there.
     pub greeting: Option<String>,
-    /// Turn detection, as the JSON the model takes (`session.audio.input.turn_detection`).
-    pub turn_detection_json: Option<String>,
+    /// Who says when a participant's turn is over.
+    pub turn_detection: TurnDetection,
+    /// How it may be spoken over.
+    pub barge_in: BargeIn,
+    /// Whether the silence that a model puts before its answers is left out.
+    pub trim_silence: bool,
+}
+
+/// Who says when a participant's turn is over.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum TurnDetection {
+    /// Whoever the profile names; the model by silence, if it names nobody.
+    #[default]
+    Profile,
+    /// The model, in this way.
+    Model {
+        /// What the model takes (`session.audio.input.turn_detection`), a JSON object.
+        json: String,
+    },
+    /// This gateway: by its own ear, and so long after the end of speech.
+    Gateway {
+        /// How long nobody speaks before the turn is over.
+        silence: Duration,
+    },
+}
+
+/// How an agent may be spoken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BargeIn {
+    /// Whether it may be at all. If not, nobody is heard while it speaks (half duplex).
+    pub enabled: bool,
+    /// How much voice it takes until an answer is broken off. Until then it is only held, and goes
+    /// on after what was no speech.
+    pub min_speech: Duration,
+    /// Whether what comes back of the agent's own voice is told from speech.
+    pub echo_guard: bool,
+}
+
+/// How others are heard in a call, and spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// How the agent may be spoken over.
+    pub barge_in: BargeIn,
+    /// Whether silence before an answer is left out.
+    pub trim_silence: bool,
+}
+
+impl Default for ModelSpec {
+    fn default() -> Self {
+        Self {
+            profile: None,
+            voice: None,
+            greeting: None,
+            turn_detection: TurnDetection::Profile,
+            barge_in: BargeIn::default(),
+            trim_silence: true,
+        }
+    }
+}
+
+impl ModelSpec {
+    /// How this agent hears others, and is heard.
+    #[must_use]
+    pub const fn listening(&self) -> Listening {
+        Listening { barge_in: self.barge_in, trim_silence: self.trim_silence }
+    }
+}
+
+impl TurnDetection {
+    /// How long nobody speaks before a turn is over, where this gateway says so and nobody has
+    /// said how long.
+    pub const SILENCE: Duration = Duration::from_millis(500);
+
+    /// How long nobody speaks before a turn is over, where this gateway says so.
+    #[must_use]
+    pub const fn silence(&self) -> Duration {
+        match self {
+            Self::Gateway { silence } => *silence,
+            Self::Profile | Self::Model { .. } => Self::SILENCE,
+        }
+    }
+}
+
+impl Default for BargeIn {
+    fn default() -> Self {
+        Self { enabled: true, min_speech: Duration::from_millis(160), echo_guard: true }
+    }
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        ModelSpec::default().listening()
+    }
 }
 
 /// A tool that clients run for the model.
@@ -43,6 +134,8 @@ pub struct ToolSpec {
     pub parameters_json: String,
     /// How long clients may take before the call has failed.
     pub timeout: Duration,
+    /// What the agent says while it waits for the result, if that takes longer than a moment.
+    pub filler: Option<String>,
 }
 
 /// An agent as it is kept: its spec, and what only its owner and the REST API need.

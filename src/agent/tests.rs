@@ -2,9 +2,13 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what is not singled out is printed as it is")]
 
+mod barge_in;
 mod handoff;
+mod presence;
 mod records;
 mod rounds;
+mod turns;
+mod waiting;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,7 +21,7 @@ use crate::sys::clock;
 fn a_question_is_heard_answered_and_spoken() {
     let mut scene = Scene::in_call();
     scene.at(500).speech(EdgeKind::Started);
-    scene.at(520).model(ModelEvent::SpeechStarted { utterance: utterance("u1") });
+    scene.at(520).model(ModelEvent::SpeechStarted { utterance: utterance("u1"), interrupts: true });
     scene.at(2000).speech(EdgeKind::Stopped);
     scene.at(2200).model(ModelEvent::SpeechStopped { utterance: utterance("u1") });
     scene.at(2210).model(ModelEvent::ResponseStarted { response: ResponseId::new("r1") });
@@ -44,14 +48,16 @@ fn a_barge_in_takes_back_what_was_not_heard() {
     let mut scene = Scene::speaking("one two three four");
     scene.unheard.push(cut("s1", 500, 1000));
     scene.at(5000).speech(EdgeKind::Started);
-    scene.at(5010).model(words("s1", "one two three four five"));
+    scene.at(5160).speech(EdgeKind::Sustained);
+    scene.at(5170).model(words("s1", "one two three four five"));
     insta::assert_snapshot!(scene.told(), @r#"
     5000 VadStart { participant: p_1, at_ms: 5000 }
-    5000 > FlushPlayback
-    5000 > Model(Cancel)
-    5000 Status(Idle)
-    5000 > Model(Truncate { utterance: s1, heard_ms: 500 })
-    5000 speak-status s1 Interrupted 500 ms "one two"
+    5000 > Playback(Hold)
+    5160 > Playback(Flush)
+    5160 > Model(Cancel)
+    5160 Status(Idle)
+    5160 > Model(Truncate { utterance: s1, end_ms: 500 })
+    5160 speak-status s1 Interrupted 500 ms "one two"
     "#);
 }
 
@@ -63,7 +69,7 @@ fn time_to_live_in_a_call_ends_in_four_steps() {
     scene.take();
     scene.at(60_000).timeout();
     insta::assert_snapshot!(scene.told(), @r#"
-    60000 > FlushPlayback
+    60000 > Playback(Flush)
     60000 > Model(Close)
     60000 > Room(Leave)
     60000 VoiceStatus { status: Left, reason: Some("expired") }
@@ -85,6 +91,7 @@ fn a_join_that_nobody_answers_fails_at_its_deadline() {
     scene.at(20_000).timeout();
     insta::assert_snapshot!(scene.told(), @r#"
         0 VoiceStatus { status: Joining, reason: None }
+        0 > listen
         0 > join rooms/a
         0 State { from: Connected, to: Active, reason: "a call has begun" }
     20000 > Room(Leave)
@@ -101,7 +108,7 @@ fn an_agent_that_everybody_has_left_leaves_its_call() {
     scene.at(16_000).timeout();
     scene.at(16_010).event(Event::Room(RoomEvent::Left));
     insta::assert_snapshot!(scene.told(), @r#"
-    16000 > FlushPlayback
+    16000 > Playback(Flush)
     16000 > Model(Close)
     16000 > Room(Leave)
     16010 VoiceStatus { status: Left, reason: Some("abandoned") }
@@ -128,7 +135,7 @@ fn a_model_that_is_lost_ends_the_call_and_not_the_agent() {
     scene.at(910).event(Event::Room(RoomEvent::Left));
     insta::assert_snapshot!(scene.told(), @r#"
     900 transcriber-fatal TRANSCRIBER_FATAL
-    900 > FlushPlayback
+    900 > Playback(Flush)
     900 > Model(Close)
     900 > Room(Leave)
     910 VoiceStatus { status: Left, reason: Some("TRANSCRIBER_FATAL") }
@@ -213,7 +220,7 @@ fn a_shutdown_lets_the_sentence_end() {
     scene.at(5300).playback(end);
     insta::assert_snapshot!(scene.told(), @r#"
     5300 speak-status s1 Finished 800 ms "good bye"
-    5300 > FlushPlayback
+    5300 > Playback(Flush)
     5300 > Model(Close)
     5300 > Room(Leave)
     5300 VoiceStatus { status: Left, reason: Some("shutdown") }
@@ -242,7 +249,7 @@ fn a_silent_call_is_left() {
     scene.at(5 * 60 * 1000).timeout();
     scene.event(Event::Room(RoomEvent::Left));
     insta::assert_snapshot!(scene.told(), @r#"
-    300000 > FlushPlayback
+    300000 > Playback(Flush)
     300000 > Model(Close)
     300000 > Room(Leave)
     300000 VoiceStatus { status: Left, reason: Some("idle") }
@@ -284,7 +291,11 @@ impl Scene {
     }
 
     fn in_call() -> Self {
-        let mut scene = Self::new(None);
+        Self::in_call_with(spec())
+    }
+
+    fn in_call_with(spec: AgentSpec) -> Self {
+        let mut scene = Self::with(spec, None);
         scene.connect();
         scene.join();
         scene.take();
@@ -314,7 +325,7 @@ impl Scene {
         self.command(join());
         let caller = Participant { id: ParticipantId::new("p_1"), name: "Ann".into() };
         self.event(Event::Room(RoomEvent::Joined { participants: vec![caller] }));
-        self.model(ModelEvent::Ready);
+        self.model(ModelEvent::Ready { takes_turns: true });
     }
 
     fn command(&mut self, command: Command) {
@@ -336,8 +347,35 @@ impl Scene {
     }
 
     fn speech(&mut self, kind: EdgeKind) {
-        let participant = ParticipantId::new("p_1");
+        self.speech_of("p_1", kind);
+    }
+
+    fn speech_of(&mut self, who: &str, kind: EdgeKind) {
+        let participant = ParticipantId::new(who);
         self.event(Event::Speech(SpeechEdge { participant, kind, at: self.now }));
+    }
+
+    /// Somebody says something, from one moment to another.
+    fn say(&mut self, from: u64, to: u64) {
+        self.at(from).speech(EdgeKind::Started);
+        self.at(from + 160).speech(EdgeKind::Sustained);
+        self.at(to).speech(EdgeKind::Stopped);
+    }
+
+    /// Somebody makes a noise.
+    fn cough(&mut self, from: u64, to: u64) {
+        self.at(from).speech(EdgeKind::Started);
+        self.at(to).speech(EdgeKind::Stopped);
+    }
+
+    fn leave_room(&mut self, who: &str) {
+        let (id, reason) = (ParticipantId::new(who), "left".into());
+        self.event(Event::Room(RoomEvent::ParticipantLeft { id, reason }));
+    }
+
+    fn enter_room(&mut self, who: &str, name: &str) {
+        let new = Participant { id: ParticipantId::new(who), name: name.into() };
+        self.event(Event::Room(RoomEvent::ParticipantJoined(new)));
     }
 
     fn timeout(&mut self) {
@@ -350,7 +388,7 @@ impl Scene {
         let mut is_flushed = false;
         let at = self.now.duration_since(self.start).as_millis();
         while let Some(output) = self.agent.poll_output() {
-            is_flushed |= output == Output::FlushPlayback;
+            is_flushed |= output == Output::Playback(PlaybackAction::Flush);
             let line = match output {
                 Output::Record { entry, .. } => {
                     self.recorded.push(entry);
@@ -358,6 +396,10 @@ impl Scene {
                 }
                 Output::Notify(told) => render(&told),
                 Output::Model(ModelAction::Open { medium, .. }) => format!("> open {medium:?}"),
+                Output::Model(ModelAction::Respond { instructions: Some(words) }) => {
+                    format!("> respond {:?}", words.expose())
+                }
+                Output::Listen(_) => "> listen".into(),
                 Output::Model(ModelAction::AddText { role, text }) => {
                     format!("> add {role:?} {:?}", text.expose())
                 }
@@ -417,6 +459,7 @@ fn spec() -> AgentSpec {
         description: "the weather".into(),
         parameters_json: "{}".into(),
         timeout: Duration::from_secs(30),
+        filler: None,
     };
     AgentSpec {
         name: "Ada".into(),
@@ -450,7 +493,13 @@ fn words(id: &str, text: &str) -> ModelEvent {
 }
 
 fn cut(id: &str, heard_ms: u64, received_ms: u64) -> PlaybackEvent {
-    PlaybackEvent::Flushed { utterance: utterance(id), heard_ms, received_ms }
+    PlaybackEvent::Flushed {
+        utterance: utterance(id),
+        heard_ms,
+        end_ms: heard_ms,
+        received_ms,
+        is_complete: true,
+    }
 }
 
 fn done(id: &str) -> ModelEvent {

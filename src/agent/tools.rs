@@ -16,6 +16,8 @@ use crate::privacy::Pii;
 pub(super) struct Tools {
     open: BTreeMap<ToolCallId, OpenCall>,
     answer_owed: bool,
+    /// Whether it was said that the open ones are waited for.
+    filler_said: bool,
     /// Calls that we have cancelled: a client may still say that it has heard of it.
     cancelled: VecDeque<ToolCallId>,
 }
@@ -26,6 +28,8 @@ struct OpenCall {
     asked: Instant,
     deadline: Instant,
     notification: Notification,
+    /// What is said while it is waited for.
+    filler: Option<String>,
 }
 
 /// What the model asks for.
@@ -78,8 +82,10 @@ impl Tools {
         };
         outputs.push_back(Output::Notify(notification.clone()));
         let deadline = now + tool.timeout.max(TIMEOUT_MIN);
-        let id = request.id.clone();
-        self.open.insert(id, OpenCall { request, asked: now, deadline, notification });
+        self.filler_said &= !self.open.is_empty();
+        let (id, filler) = (request.id.clone(), tool.filler.clone());
+        let call = OpenCall { request, asked: now, deadline, notification, filler };
+        self.open.insert(id, call);
         None
     }
 
@@ -147,6 +153,20 @@ impl Tools {
     /// Whether the model should speak to its results: once, after the last of them.
     pub(super) fn take_owed_answer(&mut self) -> bool {
         self.open.is_empty() && std::mem::take(&mut self.answer_owed)
+    }
+
+    /// What to say while the open calls are waited for, if that was not said before.
+    pub(super) fn filler(&self) -> Option<&String> {
+        let open = self.open.values().filter(|_| !self.filler_said);
+        let first = open.filter(|call| call.filler.is_some()).min_by_key(|call| call.asked);
+        first.and_then(|call| call.filler.as_ref())
+    }
+
+    /// What to say while the open calls are waited for: once, however many follow them.
+    pub(super) fn take_filler(&mut self) -> Option<String> {
+        let filler = self.filler().cloned();
+        self.filler_said |= filler.is_some();
+        filler
     }
 
     /// The open calls as they were told, for a client that has come back.
@@ -246,6 +266,7 @@ mod tests {
             description: String::new(),
             parameters_json: "{}".into(),
             timeout: Duration::from_secs(5),
+            filler: None,
         }];
         tools.on_call(request("tc_1"), &declared, now, &mut outputs);
         (tools, outputs, now)

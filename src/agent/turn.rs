@@ -1,14 +1,16 @@
-//! Whose move it is in a call: listening, hearing, thinking or speaking; and what was heard of us.
+//! Whose move it is in a call: listening, hearing, thinking or speaking.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::Outputs;
+use super::answers::{Answers, Debt};
+use super::barge_in::BargeIn;
 use super::command::Deadline;
 use super::event::{EdgeKind, PlaybackEvent, ResponseOutcome, SpeechEdge};
-use super::limits::Limits;
-use super::output::{ModelAction, Notification, Output, SpeakStatus};
-use super::transcript::heard_part;
-use super::{Outputs, since_ms};
+use super::limits::Time;
+use super::output::{ModelAction, Notification, Output};
+use super::transcript::Cut;
+use super::voice::{Said, Voice};
 use crate::ids::{ParticipantId, ResponseId, UtteranceId};
 use crate::privacy::Pii;
 
@@ -24,11 +26,8 @@ pub(super) enum Turn {
         /// When it has failed to answer.
         until: Instant,
     },
-    /// The agent's.
-    Speaking {
-        /// What is being heard.
-        utterance: UtteranceId,
-    },
+    /// The agent's. It may be held for somebody who may be speaking.
+    Speaking,
 }
 
 /// How far a participant's turn has come.
@@ -36,53 +35,49 @@ pub(super) enum Turn {
 pub(super) enum Hearing {
     /// Somebody speaks; the call's idle time is its only end.
     Speech,
-    /// Nobody speaks by our ear; the model has not yet taken the turn as over.
+    /// Nobody speaks by our ear, and the turn is not yet taken as over.
     Pause {
-        /// When the model has failed to take it.
+        /// When we take it as over; or when the model has failed to.
         until: Instant,
     },
+}
+
+/// Who says when a participant's turn is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// The model, by its own ear.
+    Model,
+    /// We, so long after the end of speech.
+    Ours { silence: Duration },
 }
 
 /// One conversation's turns. It lives inside a call, so nobody can speak outside of one.
 #[derive(Debug, PartialEq)]
 pub(super) struct Dialogue {
     turn: Turn,
-    /// Who speaks, by our ear; the latest last.
-    speakers: Vec<ParticipantId>,
-    last_speaker: Option<ParticipantId>,
-    /// Who is behind an utterance that the model has heard.
-    said_by: BTreeMap<UtteranceId, ParticipantId>,
-    /// The agent's utterances that are not over yet, in the order of speaking.
-    voice: VecDeque<Spoken>,
-    /// What is being heard of the agent, and since when.
-    sounding: Option<(UtteranceId, Instant)>,
-    /// Utterances that were cut off: what still comes of them is dropped.
-    cut: VecDeque<UtteranceId>,
-    /// The answer that is being given, or has been broken off and has not ended yet.
-    response: Option<ResponseId>,
-    /// Answers that were broken off: no tool of theirs runs.
-    discarded: VecDeque<ResponseId>,
+    taking: Taking,
+    /// Whether what is being heard is speech, and no mere noise.
+    is_meant: bool,
+    floor: BargeIn,
+    voice: Voice,
+    answers: Answers,
 }
 
-/// An utterance of the agent that is not over yet.
-#[derive(Debug, PartialEq)]
-struct Spoken {
-    utterance: UtteranceId,
-    text: Pii<String>,
+impl Turn {
+    fn thinking(time: Time<'_>) -> Self {
+        Self::Thinking { until: time.now + time.limits.answer }
+    }
 }
 
 impl Dialogue {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             turn: Turn::Listening,
-            speakers: Vec::new(),
-            last_speaker: None,
-            said_by: BTreeMap::new(),
-            voice: VecDeque::new(),
-            sounding: None,
-            cut: VecDeque::new(),
-            response: None,
-            discarded: VecDeque::new(),
+            taking: Taking::Model,
+            is_meant: false,
+            floor: BargeIn::default(),
+            voice: Voice::default(),
+            answers: Answers::default(),
         }
     }
 
@@ -90,52 +85,135 @@ impl Dialogue {
         &self.turn
     }
 
-    /// Our own ear: quicker than the model's, so it decides what is cut off.
-    pub(super) fn on_speech(&mut self, edge: &SpeechEdge, time: Time<'_>, outputs: &mut Outputs) {
-        self.speakers.retain(|speaker| *speaker != edge.participant);
-        match edge.kind {
-            EdgeKind::Started => {
-                self.speakers.push(edge.participant.clone());
-                self.last_speaker = Some(edge.participant.clone());
-                self.barge_in(outputs);
-                self.turn = Turn::Hearing(Hearing::Speech);
-            }
-            EdgeKind::Stopped if self.turn == Turn::Hearing(Hearing::Speech) => {
-                self.rest(time);
-            }
-            EdgeKind::Stopped => {}
+    /// The model listens, and this is who takes turns in this session.
+    pub(super) fn on_ready(&mut self, taking: Taking, time: Time<'_>) {
+        self.taking = taking;
+        if matches!(self.turn, Turn::Hearing(_)) {
+            self.turn = self.hearing(time.now, time);
         }
     }
 
-    /// The model's ear has heard a beginning.
+    /// The conversation of another agent in this one's place: whoever speaks goes on speaking.
+    pub(super) fn pass_on(&mut self) {
+        let floor = std::mem::take(&mut self.floor).pass_on();
+        *self = Self { is_meant: floor.is_meant(), floor, ..Self::new() };
+        if self.floor.somebody_speaks() {
+            self.turn = Turn::Hearing(Hearing::Speech);
+        }
+    }
+
+    /// Our own ear, when the agent is going and nothing depends on it but who speaks.
+    pub(super) fn overhear(&mut self, edge: &SpeechEdge) {
+        self.floor.on_speech(edge);
+    }
+
+    /// Our own ear: quicker than the model's. What may be speech holds the agent, what is speech
+    /// breaks it off.
+    pub(super) fn on_speech(&mut self, edge: &SpeechEdge, time: Time<'_>, outputs: &mut Outputs) {
+        self.floor.on_speech(edge);
+        match edge.kind {
+            EdgeKind::Started => {
+                if self.is_answering() {
+                    self.floor.hold(time.now + time.limits.hold, outputs);
+                } else {
+                    self.turn = Turn::Hearing(Hearing::Speech);
+                }
+            }
+            EdgeKind::Sustained => self.give_way(edge.at, time, outputs),
+            EdgeKind::Stopped => self.on_silence(edge.at, time, outputs),
+        }
+    }
+
+    pub(super) const fn floor(&self) -> &BargeIn {
+        &self.floor
+    }
+
+    /// Somebody is gone.
+    pub(super) fn on_left(&mut self, who: &ParticipantId, time: Time<'_>, outputs: &mut Outputs) {
+        self.floor.on_stopped(who);
+        self.on_silence(time.now, time, outputs);
+    }
+
+    /// Somebody speaks no more, since `at`.
+    fn on_silence(&mut self, at: Instant, time: Time<'_>, outputs: &mut Outputs) {
+        if self.floor.let_go(outputs) {
+            self.go_on(time, outputs);
+        }
+        if self.floor.somebody_speaks() {
+            return;
+        }
+        let is_ours = matches!(self.taking, Taking::Ours { .. });
+        match self.turn {
+            Turn::Hearing(Hearing::Speech) if self.is_meant || is_ours => {
+                self.turn = self.hearing(at, time);
+            }
+            Turn::Hearing(Hearing::Speech) => self.turn = self.after_speech(time),
+            Turn::Thinking { .. } | Turn::Speaking if is_ours && !self.is_meant => {
+                outputs.push_back(Output::Model(ModelAction::Clear));
+            }
+            Turn::Listening
+            | Turn::Hearing(Hearing::Pause { .. })
+            | Turn::Thinking { .. }
+            | Turn::Speaking => {}
+        }
+    }
+
+    /// The model's ear has heard a beginning. If it breaks off its answer by that, so do we; if
+    /// not, our own ear decides.
     pub(super) fn on_heard(
         &mut self,
-        utterance: UtteranceId,
+        utterance: &UtteranceId,
+        interrupts: bool,
         time: Time<'_>,
         outputs: &mut Outputs,
     ) {
-        self.attribute(utterance);
-        if matches!(self.turn, Turn::Speaking { .. }) {
-            self.barge_in(outputs);
-        }
-        self.turn = self.hearing(time);
-    }
-
-    /// The model's ear has heard an end: it will answer.
-    pub(super) fn on_turn_over(&mut self, utterance: UtteranceId, time: Time<'_>) {
-        self.attribute(utterance);
-        if !matches!(self.turn, Turn::Speaking { .. }) {
-            self.turn = time.thinking();
+        self.floor.on_heard(utterance);
+        if interrupts || !self.is_answering() {
+            self.give_way(time.now, time, outputs);
         }
     }
 
-    pub(super) fn on_response_started(&mut self, response: ResponseId, time: Time<'_>) {
-        self.response = Some(response);
+    /// The model's ear has heard an end: it will answer, if it takes turns. Whether it does.
+    pub(super) fn on_turn_over(&mut self, utterance: &UtteranceId, time: Time<'_>) -> bool {
+        self.floor.on_heard_end(utterance);
+        if self.taking != Taking::Model {
+            return false;
+        }
+        if self.turn != Turn::Speaking {
+            self.is_meant = false;
+            self.turn = Turn::thinking(time);
+        }
+        true
+    }
+
+    /// Words of what was heard: no cough has any.
+    pub(super) fn on_their_words(
+        &mut self,
+        utterance: &UtteranceId,
+        text: &str,
+        time: Time<'_>,
+        outputs: &mut Outputs,
+    ) {
+        if self.floor.is_held_for(utterance) && !text.trim().is_empty() {
+            self.give_way(time.now, time, outputs);
+        }
+    }
+
+    pub(super) fn on_response_started(
+        &mut self,
+        response: ResponseId,
+        time: Time<'_>,
+        outputs: &mut Outputs,
+    ) {
+        let is_owed_another = self.answers.on_started(response);
         match self.turn {
-            Turn::Speaking { .. } | Turn::Hearing(Hearing::Speech) => {}
+            Turn::Speaking | Turn::Hearing(Hearing::Speech) => {}
             Turn::Listening | Turn::Thinking { .. } | Turn::Hearing(Hearing::Pause { .. }) => {
-                self.turn = time.thinking();
+                self.turn = Turn::thinking(time);
             }
+        }
+        if is_owed_another {
+            self.respond(None, time, outputs);
         }
     }
 
@@ -146,10 +224,7 @@ impl Dialogue {
         time: Time<'_>,
         outputs: &mut Outputs,
     ) {
-        let was_broken_off = self.discarded.contains(response);
-        if self.response.as_ref() == Some(response) {
-            self.response = None;
-        }
+        let was_broken_off = self.answers.on_done(response);
         if let ResponseOutcome::Failed(code) = outcome {
             let message = format!("the model failed to answer: {code}");
             outputs.push_back(error("MODEL_RESPONSE_FAILED", message));
@@ -159,7 +234,7 @@ impl Dialogue {
             return;
         }
         if *outcome != ResponseOutcome::Completed {
-            self.voice.clear();
+            self.voice.give_up();
         }
         self.rest(time);
     }
@@ -172,17 +247,9 @@ impl Dialogue {
         is_final: bool,
         outputs: &mut Outputs,
     ) {
-        if self.cut.contains(&utterance) || self.is_broken_off() {
-            return;
+        if !self.answers.is_broken_off() {
+            self.voice.on_words(utterance, text, is_final, outputs);
         }
-        let known = self.voice.iter_mut().find(|spoken| spoken.utterance == utterance);
-        match known {
-            Some(spoken) => spoken.text = text.clone(),
-            None => {
-                self.voice.push_back(Spoken { utterance: utterance.clone(), text: text.clone() });
-            }
-        }
-        outputs.push_back(Output::Notify(Notification::Speak { utterance, text, is_final }));
     }
 
     /// What was heard of the agent. Returns the words that were, when an utterance is over.
@@ -191,54 +258,68 @@ impl Dialogue {
         event: PlaybackEvent,
         time: Time<'_>,
         outputs: &mut Outputs,
-    ) -> Option<Pii<String>> {
-        match event {
-            PlaybackEvent::Silent => None,
+    ) -> Option<Said> {
+        let said = match event {
+            PlaybackEvent::Silent => return None,
             PlaybackEvent::Started { utterance } => {
-                self.sounding = Some((utterance.clone(), time.now));
-                self.turn = Turn::Speaking { utterance: utterance.clone() };
-                let nothing = Pii::new(String::new());
-                outputs.push_back(speak_status(utterance, SpeakStatus::Started, 0, nothing));
-                None
+                self.voice.on_started(utterance, time.now, outputs);
+                self.turn = Turn::Speaking;
+                return None;
             }
             PlaybackEvent::Finished { utterance, heard_ms } => {
-                let text = self.take_words(&utterance);
-                let status = SpeakStatus::Finished;
-                outputs.push_back(speak_status(utterance, status, heard_ms, text.clone()));
-                self.rest(time);
-                Some(text)
+                self.voice.on_finished(utterance, heard_ms, time.now, outputs)
             }
-            PlaybackEvent::Flushed { utterance, heard_ms, received_ms } => {
-                let text = self.take_words(&utterance);
-                let heard = heard_part(text.expose(), heard_ms, received_ms);
-                let heard = Pii::new(heard.to_owned());
-                remember(&mut self.cut, utterance.clone());
-                let truncate = ModelAction::Truncate { utterance: utterance.clone(), heard_ms };
+            PlaybackEvent::Flushed { utterance, heard_ms, end_ms, received_ms, is_complete } => {
+                let truncate = ModelAction::Truncate { utterance: utterance.clone(), end_ms };
                 outputs.push_back(Output::Model(truncate));
-                let status = SpeakStatus::Interrupted;
-                outputs.push_back(speak_status(utterance, status, heard_ms, heard.clone()));
-                self.rest(time);
-                Some(heard)
+                let cut = Cut { heard_ms, end_ms, received_ms, is_complete };
+                self.voice.on_cut(utterance, cut, time.now, outputs)
+            }
+        };
+        self.rest(time);
+        Some(said)
+    }
+
+    /// Asks the model to speak, in these words or its own.
+    pub(super) fn respond(
+        &mut self,
+        words: Option<Pii<String>>,
+        time: Time<'_>,
+        outputs: &mut Outputs,
+    ) {
+        self.answers.ask(words, outputs);
+        if !matches!(self.turn, Turn::Speaking | Turn::Hearing(Hearing::Speech)) {
+            self.turn = Turn::thinking(time);
+        }
+    }
+
+    /// The model was told something that it is to answer: once, and not while somebody speaks.
+    pub(super) fn owe(&mut self, time: Time<'_>, outputs: &mut Outputs) {
+        match self.turn {
+            _ if self.floor.is_held() => self.answers.owe(Debt::WithTurn),
+            Turn::Hearing(_) => self.answers.owe(Debt::WithTurn),
+            Turn::Thinking { .. } if self.is_about_to_begin() => self.answers.owe(Debt::AfterNext),
+            Turn::Listening | Turn::Thinking { .. } | Turn::Speaking => {
+                self.respond(None, time, outputs);
             }
         }
     }
 
-    /// Asks the model to speak.
-    pub(super) fn respond(
-        &mut self,
-        instructions: Option<Pii<String>>,
-        time: Time<'_>,
-        outputs: &mut Outputs,
-    ) {
-        outputs.push_back(Output::Model(ModelAction::Respond { instructions }));
-        if !matches!(self.turn, Turn::Speaking { .. } | Turn::Hearing(Hearing::Speech)) {
-            self.turn = time.thinking();
+    /// Does what had to wait for silence.
+    pub(super) fn settle(&mut self, time: Time<'_>, outputs: &mut Outputs) {
+        if self.floor.is_held() && !self.is_answering() {
+            self.floor.resume(outputs);
+        }
+        if self.turn == Turn::Listening && self.answers.debt() != Debt::None {
+            self.respond(None, time, outputs);
         }
     }
 
     /// Falls silent and stops thinking, on somebody's word.
     pub(super) fn interrupt(&mut self, time: Time<'_>, outputs: &mut Outputs) {
-        self.break_off(outputs);
+        self.floor.flush(outputs);
+        self.answers.break_off(outputs);
+        self.voice.break_off();
         if matches!(self.turn, Turn::Thinking { .. }) {
             self.rest(time);
         }
@@ -246,148 +327,174 @@ impl Dialogue {
 
     /// Breaks off an answer that has begun and is not wanted.
     pub(super) fn refuse(&mut self, response: ResponseId, time: Time<'_>, outputs: &mut Outputs) {
-        self.response = Some(response);
+        self.answers.on_started(response);
         self.interrupt(time, outputs);
+    }
+
+    /// Falls silent for good: nothing is held any more.
+    pub(super) fn hush(&mut self, outputs: &mut Outputs) {
+        self.floor.flush(outputs);
     }
 
     /// Nothing more will be known of what is heard: it is over, with as much as time tells.
     pub(super) fn fall_silent(&mut self, now: Instant, outputs: &mut Outputs) {
-        let Some((utterance, since)) = self.sounding.take() else { return };
-        let (status, nothing) = (SpeakStatus::Interrupted, Pii::new(String::new()));
-        outputs.push_back(speak_status(utterance, status, since_ms(since, now), nothing));
+        self.voice.fall_silent(now, outputs);
     }
 
-    /// A turn that nobody has taken in time is over.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|(at, _)| at <= now) {
+    /// The session is closed: nothing more comes of it. Whether something is still to be answered.
+    pub(super) fn forsake(&mut self, outputs: &mut Outputs) -> bool {
+        self.floor.flush(outputs);
+        self.voice.break_off();
+        (self.taking, self.is_meant) = (Taking::Model, false);
+        if self.turn != Turn::Speaking {
             self.turn = Turn::Listening;
-            self.voice.clear();
+        }
+        self.answers.forsake()
+    }
+
+    /// The model has lost its session, or has it back: it has this much time again.
+    pub(super) fn renew(&mut self, until: Instant) {
+        match &mut self.turn {
+            Turn::Thinking { until: deadline } => *deadline = until,
+            Turn::Hearing(Hearing::Pause { until: deadline }) if self.taking == Taking::Model => {
+                *deadline = until;
+            }
+            Turn::Listening | Turn::Hearing(_) | Turn::Speaking => {}
         }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Deadline> {
+    /// Lets nothing wait for too long. Whether we have taken a turn as over.
+    pub(super) fn handle_timeout(&mut self, time: Time<'_>, outputs: &mut Outputs) -> bool {
+        let is_due = |deadline: Option<Deadline>| deadline.is_some_and(|(at, _)| at <= time.now);
+        if is_due(self.floor.poll_timeout()) {
+            self.floor.resume(outputs);
+            self.go_on(time, outputs);
+        }
+        if !is_due(self.turn_deadline()) {
+            return false;
+        }
+        if matches!((&self.turn, self.taking), (Turn::Hearing(_), Taking::Ours { .. })) {
+            return self.take_turn(time, outputs);
+        }
+        self.is_meant = false;
+        self.voice.break_off();
+        self.answers.give_up();
+        self.turn = match self.floor.somebody_speaks() {
+            true => Turn::Hearing(Hearing::Speech),
+            false => Turn::Listening,
+        };
+        false
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+        [self.floor.poll_timeout(), self.turn_deadline()].into_iter().flatten().min()
+    }
+
+    const fn turn_deadline(&self) -> Option<Deadline> {
         match self.turn {
-            Turn::Listening | Turn::Speaking { .. } | Turn::Hearing(Hearing::Speech) => None,
+            Turn::Listening | Turn::Speaking | Turn::Hearing(Hearing::Speech) => None,
             Turn::Hearing(Hearing::Pause { until }) => Some((until, "end of turn")),
             Turn::Thinking { until } => Some((until, "answer")),
         }
     }
 
-    /// Who said what the model calls by this name.
-    pub(super) fn speaker_of(&self, utterance: &UtteranceId) -> Option<&ParticipantId> {
-        self.said_by.get(utterance).or(self.last_speaker.as_ref())
-    }
-
-    pub(super) fn on_participant_left(&mut self, id: &ParticipantId, time: Time<'_>) {
-        self.speakers.retain(|speaker| speaker != id);
-        if self.turn == Turn::Hearing(Hearing::Speech) {
-            self.rest(time);
+    /// A participant's turn is over because we say so; if it was one.
+    fn take_turn(&mut self, time: Time<'_>, outputs: &mut Outputs) -> bool {
+        if !std::mem::take(&mut self.is_meant) {
+            outputs.push_back(Output::Model(ModelAction::Clear));
+            self.turn = self.after_speech(time);
+            return false;
         }
+        outputs.push_back(Output::Model(ModelAction::Commit));
+        self.turn = Turn::thinking(time);
+        self.respond(None, time, outputs);
+        true
     }
 
-    /// Somebody speaks over the agent, or while it thinks.
-    fn barge_in(&mut self, outputs: &mut Outputs) {
-        match self.turn {
-            Turn::Speaking { .. } | Turn::Thinking { .. } => self.break_off(outputs),
-            Turn::Listening | Turn::Hearing(_) => {}
+    /// It is speech: the agent breaks off what it says, or was about to.
+    fn give_way(&mut self, at: Instant, time: Time<'_>, outputs: &mut Outputs) {
+        if self.is_answering() {
+            self.floor.flush(outputs);
+            self.answers.give_way(outputs);
+            self.voice.break_off();
         }
+        self.is_meant = true;
+        self.turn = self.hearing(at, time);
     }
 
-    /// Takes back what was not heard yet, and breaks off the answer it belongs to.
-    fn break_off(&mut self, outputs: &mut Outputs) {
-        outputs.push_back(Output::FlushPlayback);
-        outputs.push_back(Output::Model(ModelAction::Cancel));
-        let sounding = self.sounding.as_ref().map(|(utterance, _)| utterance);
-        self.voice.retain(|spoken| Some(&spoken.utterance) == sounding);
-        if let Some(response) = &self.response
-            && !self.is_broken_off()
-        {
-            remember(&mut self.discarded, response.clone());
+    /// What held the agent was nothing: what was owed meanwhile is owed as before.
+    fn go_on(&mut self, time: Time<'_>, outputs: &mut Outputs) {
+        if self.answers.debt() == Debt::WithTurn {
+            self.answers.owe(Debt::None);
+            self.owe(time, outputs);
         }
-    }
-
-    fn is_broken_off(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| self.discarded.contains(response))
     }
 
     /// Whether a tool that this answer asks for may run: not if the answer was broken off.
     pub(super) fn may_call(&self, response: &ResponseId) -> bool {
-        !self.discarded.contains(response)
+        self.answers.may_call(response)
     }
 
     /// Whether the agent speaks, or is about to.
     pub(super) const fn is_answering(&self) -> bool {
-        matches!(self.turn, Turn::Speaking { .. } | Turn::Thinking { .. })
+        matches!(self.turn, Turn::Speaking | Turn::Thinking { .. })
+    }
+
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.is_answering() && self.answers.debt() == Debt::None
+    }
+
+    /// Whether nobody speaks, nobody may be speaking, and nobody is about to.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.turn == Turn::Listening && self.is_at_rest() && !self.answers.is_awaited()
     }
 
     /// The turn after something has ended: whoever speaks has it, or the model if it has more.
     fn rest(&mut self, time: Time<'_>) {
-        self.turn = if matches!(self.turn, Turn::Hearing(_)) || !self.speakers.is_empty() {
-            self.hearing(time)
-        } else if (self.response.is_some() && !self.is_broken_off()) || !self.voice.is_empty() {
-            time.thinking()
+        let is_spoken_over =
+            self.floor.somebody_speaks() && !(self.floor.is_held() && self.has_more());
+        self.turn = if matches!(self.turn, Turn::Hearing(_)) || is_spoken_over {
+            self.hearing(time.now, time)
         } else {
-            Turn::Listening
+            self.after_speech(time)
         };
     }
 
-    fn hearing(&self, time: Time<'_>) -> Turn {
-        if self.speakers.is_empty() {
-            Turn::Hearing(Hearing::Pause { until: time.now + time.limits.turn_end })
+    /// The turn when nobody speaks: the model's, if more is to come, or that of who has no answer.
+    fn after_speech(&self, time: Time<'_>) -> Turn {
+        if self.has_more() || self.answers.is_awaited() {
+            Turn::thinking(time)
+        } else if self.is_meant && matches!(self.taking, Taking::Ours { .. }) {
+            self.hearing(time.now, time)
         } else {
-            Turn::Hearing(Hearing::Speech)
+            Turn::Listening
         }
     }
 
-    fn attribute(&mut self, utterance: UtteranceId) {
-        let Some(speaker) = self.speakers.last().or(self.last_speaker.as_ref()) else { return };
-        if self.said_by.len() == REMEMBERED_MAX {
-            self.said_by.pop_first();
-        }
-        self.said_by.entry(utterance).or_insert_with(|| speaker.clone());
+    fn has_more(&self) -> bool {
+        self.answers.is_running() || self.voice.is_awaited()
     }
 
-    /// The words of an utterance that is over.
-    fn take_words(&mut self, utterance: &UtteranceId) -> Pii<String> {
-        self.sounding.take_if(|(sounding, _)| sounding == utterance);
-        let at = self.voice.iter().position(|spoken| spoken.utterance == *utterance);
-        at.and_then(|at| self.voice.remove(at))
-            .map_or_else(|| Pii::new(String::new()), |spoken| spoken.text)
+    /// Whether the model will answer by itself, and has not begun.
+    fn is_about_to_begin(&self) -> bool {
+        !self.has_more() && !self.answers.is_awaited()
     }
-}
 
-fn remember<T>(past: &mut VecDeque<T>, one: T) {
-    if past.len() == REMEMBERED_MAX {
-        past.pop_front();
-    }
-    past.push_back(one);
-}
-
-/// The moment something happens, and how long things may take from it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Time<'a> {
-    pub(super) now: Instant,
-    pub(super) limits: &'a Limits,
-}
-
-impl Time<'_> {
-    fn thinking(self) -> Turn {
-        Turn::Thinking { until: self.now + self.limits.answer }
+    /// A participant's turn, in which nobody has spoken since `at` if nobody speaks.
+    fn hearing(&self, at: Instant, time: Time<'_>) -> Turn {
+        Turn::Hearing(if self.floor.somebody_speaks() {
+            Hearing::Speech
+        } else {
+            let until = match self.taking {
+                Taking::Model => time.now + time.limits.turn_end,
+                Taking::Ours { silence } => at + silence,
+            };
+            Hearing::Pause { until }
+        })
     }
 }
 
 pub(super) fn error(code: &'static str, message: impl Into<String>) -> Output {
     Output::Notify(Notification::Error { code, message: message.into() })
 }
-
-fn speak_status(
-    utterance: UtteranceId,
-    status: SpeakStatus,
-    heard_ms: u64,
-    text: Pii<String>,
-) -> Output {
-    Output::Notify(Notification::SpeakStatus { utterance, status, heard_ms, text })
-}
-
-/// How many past utterances are remembered: their late news is few and comes soon.
-const REMEMBERED_MAX: usize = 64;

@@ -11,7 +11,7 @@ use callbridge::privacy::Pii;
 
 use super::body::{Around, Body, Input};
 use super::random::Random;
-use super::shell::{Answer, Mind, Shell, Spoken, Standing};
+use super::shell::{Answer, Link, Mind, Shell, Spoken, Standing};
 use super::world::spec;
 
 impl Body {
@@ -103,17 +103,19 @@ impl Body {
                 room.others =
                     (0..random.below(3)).map(|_| newcomer(format!("p{number}"))).collect();
                 room.others.dedup();
+                room.had_others |= !room.others.is_empty();
                 RoomEvent::Joined { participants: room.others.clone() }
             }
             (true, 0..6) if room.others.len() < 3 => {
                 let new = newcomer(format!("p{number}"));
                 room.others.push(new.clone());
+                room.had_others = true;
                 RoomEvent::ParticipantJoined(new)
             }
             (true, 0..18) => {
                 let Some(gone) = room.others.pop() else { return };
                 room.speaking.remove(&gone.id);
-                RoomEvent::ParticipantLeft(gone.id)
+                RoomEvent::ParticipantLeft { id: gone.id, reason: "left".into() }
             }
             (_, chance) => {
                 self.shell.lose_room();
@@ -124,18 +126,26 @@ impl Body {
         self.feed(Input::Event(Event::Room(event)), around);
     }
 
-    /// Somebody begins to speak, or stops.
+    /// Somebody begins to make a sound, goes on for so long that it is speech, or stops.
     pub(crate) fn stir_ear(&mut self, around: &mut Around) {
         let Some(room) = &mut self.shell.room else { return };
         if !room.is_in || room.others.is_empty() {
             return;
         }
         let participant = around.random.pick(&room.others).id.clone();
-        let kind = if room.speaking.remove(&participant) {
-            EdgeKind::Stopped
-        } else {
-            room.speaking.insert(participant.clone());
-            EdgeKind::Started
+        let kind = match room.speaking.get_mut(&participant) {
+            None => {
+                room.speaking.insert(participant.clone(), false);
+                EdgeKind::Started
+            }
+            Some(is_speech) if !*is_speech && around.random.one_in(2) => {
+                *is_speech = true;
+                EdgeKind::Sustained
+            }
+            Some(_) => {
+                room.speaking.remove(&participant);
+                EdgeKind::Stopped
+            }
         };
         let edge = SpeechEdge { participant, kind, at: around.now };
         self.feed(Input::Event(Event::Speech(edge)), around);
@@ -155,6 +165,9 @@ impl Body {
     pub(crate) fn stir_voice(&mut self, around: &mut Around) {
         if let Some(event) = self.shell.late.pop_front() {
             self.feed(Input::Event(event), around);
+            return;
+        }
+        if self.shell.held.is_some() {
             return;
         }
         let Some(spoken) = self.shell.voice.front_mut() else { return };
@@ -180,15 +193,26 @@ impl Shell {
         if random.one_in(60) {
             return Some(ModelEvent::Failed(ModelFailure::Lost("1006".into())));
         }
-        if !mind.is_ready {
-            mind.is_ready = true;
-            return Some(ModelEvent::Ready);
+        match mind.link {
+            Link::Opening => {
+                mind.link = Link::Open;
+                mind.takes_turns = !random.one_in(3);
+                return Some(ModelEvent::Ready { takes_turns: mind.takes_turns });
+            }
+            Link::Lost => {
+                mind.link = Link::Open;
+                return Some(ModelEvent::Restored);
+            }
+            Link::Open if mind.answer.is_none() && random.one_in(40) => {
+                mind.link = Link::Lost;
+                return Some(ModelEvent::Reconnecting { reason: "1006".into() });
+            }
+            Link::Open => {}
         }
         if mind.answer.is_some() {
             return self.go_on(number, random);
         }
-        if mind.is_asked {
-            mind.is_asked = false;
+        if mind.take_request() {
             return Some(mind.answer(random));
         }
         if mind.medium == Medium::Text {
@@ -196,9 +220,11 @@ impl Shell {
         }
         let utterance = UtteranceId::new(format!("u{}", random.below(8)));
         Some(match random.below(6) {
-            0 => ModelEvent::SpeechStarted { utterance },
+            0 if mind.takes_turns => {
+                ModelEvent::SpeechStarted { utterance, interrupts: !random.one_in(3) }
+            }
             1 | 2 => {
-                mind.turn_is_over = true;
+                mind.turn_is_over = mind.takes_turns;
                 ModelEvent::SpeechStopped { utterance }
             }
             3 => {
@@ -206,7 +232,8 @@ impl Shell {
                 ModelEvent::Transcript { utterance, text, is_final }
             }
             4 => ModelEvent::Complaint { code: "odd".into(), message: String::new() },
-            _ => mind.answer(random),
+            _ if mind.takes_turns => mind.answer(random),
+            _ => return None,
         })
     }
 

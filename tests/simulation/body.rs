@@ -100,6 +100,7 @@ impl Body {
         around.write(|| format!("{} <- {input:?}", self.id));
         let now = around.now;
         let mut is_taken = true;
+        let is_timeout = matches!(input, Input::Timeout);
         match input {
             Input::Command(command) => is_taken = self.command(command, now),
             Input::Event(event) => self.event(event, now),
@@ -111,6 +112,9 @@ impl Body {
             }
         }
         self.drain(around);
+        let hold = Limits::default().hold;
+        let is_overdue = self.shell.held.is_some_and(|since| since + hold <= now);
+        assert!(!is_timeout || !is_overdue, "a voice is held for ever");
         let is = self.agent.snapshot();
         self.reference.check(&is, self.watch.activity, now);
         let is_ending = self.reference.is_parting() || (self.drains && self.reference.is_in());
@@ -162,7 +166,7 @@ impl Body {
             around.write(|| format!("{}    -> {output:?}", self.id));
             around.reached.extend(landmark(&output));
             self.watch.see(&output, &mut around.records);
-            self.shell.perform(output, manners, &mut around.random);
+            self.shell.perform(output, manners, around.now, &mut around.random);
         }
         if std::mem::take(&mut self.shell.must_be_quiet) {
             assert!(!self.shell.is_answering(), "an interrupt lets an answer go on");
@@ -188,6 +192,7 @@ impl Body {
         if self.watch.open_tools().next().is_some() {
             return assert_eq!(told, Activity::Acting, "a tool runs");
         }
+        self.check_room();
         if self.reference.is_in() {
             assert_eq!(told == Activity::Acting, shell.is_heard(), "acting is to be heard");
             let has_cause = shell.is_answering() || shell.is_awaited() || !shell.voice.is_empty();
@@ -199,6 +204,19 @@ impl Body {
             assert!(is_told || !is_at_work, "somebody thinks, and nobody knows");
             assert!(!is_told || is_at_work || is_broken_off, "nobody thinks");
         }
+    }
+}
+
+impl Body {
+    /// A model listens where somebody is, and where nobody has come yet; an empty room costs
+    /// nothing.
+    fn check_room(&self) {
+        let Some(room) = self.shell.room.as_ref().filter(|_| self.reference.is_in()) else {
+            return;
+        };
+        let has_mind = self.shell.mind.is_some();
+        assert!(has_mind || room.others.is_empty(), "nobody listens to those who are there");
+        assert!(!has_mind || !room.others.is_empty() || !room.had_others, "an empty room costs");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where a simulation must come to: one that never gets there proves nothing.
 
-use callbridge::agent::{Notification, Output, RecordEntry, SpeakStatus, ToolCancel};
+use callbridge::agent::{
+    ModelAction, Notification, Output, PlaybackAction, RecordEntry, SpeakStatus, ToolCancel,
+};
 
 /// The landmark that this output is, if it is one.
 pub(crate) fn landmark(output: &Output) -> Option<&'static str> {
@@ -11,6 +13,13 @@ pub(crate) fn landmark(output: &Output) -> Option<&'static str> {
             (reason == "handoff failed").then_some("a call finds no heir")
         }
         Output::Notify(told) => told_landmark(told),
+        Output::Playback(PlaybackAction::Resume) => Some("a false start"),
+        Output::Model(ModelAction::Commit) => Some("a turn that we take"),
+        Output::Model(ModelAction::Clear) => Some("a noise is forgotten"),
+        Output::Model(ModelAction::Respond { instructions: Some(words) }) => {
+            let is_said = |word: &&&str| words.expose().contains(**word);
+            SAID.iter().find(|(word, _)| is_said(&word)).map(|(_, landmark)| *landmark)
+        }
         _ => None,
     }
 }
@@ -32,12 +41,15 @@ fn told_landmark(told: &Notification) -> Option<&'static str> {
 
 const LEFT: [&str; 4] = ["requested", "idle", "abandoned", "TRANSCRIBER_FATAL"];
 
+const SAID: [(&str, &str); 2] = [("Hello", "a greeting"), ("moment", "a filler")];
+
 /// All of them, in order.
-pub(crate) const LANDMARKS: [&str; 23] = [
+pub(crate) const LANDMARKS: [&str; 29] = [
     "AGENT_DELETED",
     "AGENT_EXPIRED",
     "AGENT_INACTIVE",
     "MODEL_COMPLAINT",
+    "MODEL_RECONNECTING",
     "MODEL_RESPONSE_FAILED",
     "MODEL_UNAVAILABLE",
     "ROOM_CLOSED",
@@ -49,11 +61,16 @@ pub(crate) const LANDMARKS: [&str; 23] = [
     "a barge-in",
     "a call finds no heir",
     "a call is handed off",
+    "a false start",
+    "a filler",
+    "a greeting",
+    "a noise is forgotten",
     "a sentence ends",
     "a thought is handed off",
     "a tool is ended",
     "a tool is interrupted",
     "a tool takes too long",
+    "a turn that we take",
     "abandoned",
     "idle",
     "requested",

@@ -8,7 +8,7 @@ use callbridge::agent::{
     Activity, AgentSpec, CallStage, Command, Event, Limits, ModelEvent, Phase, PlaybackEvent,
     RoomEvent, Snapshot,
 };
-use callbridge::ids::{ClientId, ToolCallId};
+use callbridge::ids::{ClientId, ParticipantId, ToolCallId};
 
 /// The agent as it must be.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ pub(crate) struct Reference {
     may_rest: bool,
     expects: Option<Instant>,
     parting: Option<Instant>,
+    /// Who is in the room.
+    others: BTreeSet<ParticipantId>,
+    /// Sayings that wait for a model.
+    sayings: usize,
 }
 
 /// Where it is with its call.
@@ -35,8 +39,17 @@ pub(crate) struct Reference {
 enum Stage {
     Out,
     Joining(Instant),
-    In { opening: Option<Instant>, idle_at: Instant },
+    In { mind: Mind, idle_at: Instant },
     Leaving(Instant),
+}
+
+/// Whether its model listens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mind {
+    Closed,
+    Opening(Instant),
+    Ready,
+    Restoring(Instant),
 }
 
 /// For how long there has been no client.
@@ -68,6 +81,8 @@ impl Reference {
             may_rest: false,
             expects: None,
             parting: None,
+            others: BTreeSet::new(),
+            sayings: 0,
         }
     }
 
@@ -94,8 +109,11 @@ impl Reference {
                     self.cancelled.remove(at);
                 }
             }
-            Command::Say(_) if !self.is_in() => return Err("NOT_IN_CALL"),
-            Command::Interrupt | Command::SetMuted(true) => self.cancel_tools(),
+            Command::Say(_) => self.on_say()?,
+            Command::Interrupt | Command::SetMuted(true) => {
+                self.sayings = 0;
+                self.cancel_tools();
+            }
             Command::Reconfigure { spec, expires_at } => {
                 if self.phase == Phase::Active {
                     return Err("AGENT_BUSY");
@@ -115,10 +133,26 @@ impl Reference {
                 self.expects = Some(now + self.limits.handoff);
             }
             Command::Delete => self.part(now),
-            Command::Say(_) | Command::Context(_) | Command::SetMuted(false) => {}
+            Command::Context(_) | Command::SetMuted(false) => {}
         }
         self.keep_awake(now);
+        self.end_if_drained(now);
         Ok(())
+    }
+
+    /// What is to be said waits for a model, but not without a bound.
+    fn on_say(&mut self) -> Result<(), &'static str> {
+        match self.call {
+            Stage::In { mind: Mind::Closed | Mind::Opening(_), .. } if self.sayings == 4 => {
+                Err("QUEUE_FULL")
+            }
+            Stage::In { mind: Mind::Closed | Mind::Opening(_), .. } => {
+                self.sayings += 1;
+                Ok(())
+            }
+            Stage::In { .. } => Ok(()),
+            Stage::Out | Stage::Joining(_) | Stage::Leaving(_) => Err("NOT_IN_CALL"),
+        }
     }
 
     fn on_join(&mut self, now: Instant) -> Result<(), &'static str> {
@@ -162,9 +196,24 @@ impl Reference {
                     self.absence = Absence::Grace(now + self.limits.client_grace);
                 }
             }
-            Event::Room(RoomEvent::Joined { .. }) => self.enter(now),
+            Event::Room(RoomEvent::Joined { participants }) => {
+                self.others = participants.iter().map(|one| one.id.clone()).collect();
+                self.enter(Mind::Opening(now + self.limits.model_opening), now);
+            }
+            Event::Room(RoomEvent::ParticipantJoined(new)) => {
+                self.others.insert(new.id.clone());
+                if self.parting.is_none() {
+                    let opening = Mind::Opening(now + self.limits.model_opening);
+                    self.set_mind(|mind| if mind == Mind::Closed { opening } else { mind });
+                }
+            }
+            Event::Room(RoomEvent::ParticipantLeft { id, .. }) => {
+                self.others.remove(id);
+                if self.others.is_empty() {
+                    self.set_mind(|_| Mind::Closed);
+                }
+            }
             Event::Room(RoomEvent::Failed(_) | RoomEvent::Left) => self.set_call(Stage::Out),
-            Event::Room(_) => {}
             Event::Model(event) => self.on_model(event, is_wanted, now),
             Event::Speech(_) => self.keep_awake(now),
             Event::Playback(event) => {
@@ -180,20 +229,27 @@ impl Reference {
                         self.absence = Absence::Grace(now + self.limits.client_grace);
                     }
                     self.call = Stage::Joining(now);
-                    self.enter(now);
+                    let opening = Mind::Opening(now + self.limits.model_opening);
+                    let is_empty = self.others.is_empty();
+                    self.enter(if is_empty { Mind::Closed } else { opening }, now);
                 }
             }
             Event::Shutdown => self.drains = Some(now + self.limits.shutdown_grace),
         }
+        self.end_if_drained(now);
     }
 
     fn on_model(&mut self, event: &ModelEvent, is_wanted: bool, now: Instant) {
         match event {
-            ModelEvent::Ready => {
-                if let Stage::In { opening, .. } = &mut self.call {
-                    *opening = None;
-                }
+            ModelEvent::Ready { .. } => {
+                self.sayings = 0;
+                self.set_mind(|_| Mind::Ready);
             }
+            ModelEvent::Reconnecting { .. } => {
+                let restoring = Mind::Restoring(now + self.limits.model_restoring);
+                self.set_mind(|_| restoring);
+            }
+            ModelEvent::Restored => self.set_mind(|_| Mind::Ready),
             ModelEvent::Failed(_) if self.is_in() => self.leave(now),
             ModelEvent::ToolCall { id, name, .. } => {
                 let tool = self.spec.tools.iter().find(|tool| tool.name == *name);
@@ -225,7 +281,9 @@ impl Reference {
             Stage::Joining(until) | Stage::Leaving(until) if until <= now => {
                 self.set_call(Stage::Out);
             }
-            Stage::In { opening, idle_at } if is_due(opening) || idle_at <= now => self.leave(now),
+            Stage::In { mind, idle_at } if is_due(mind.until()) || idle_at <= now => {
+                self.leave(now);
+            }
             Stage::Out | Stage::Joining(_) | Stage::In { .. } | Stage::Leaving(_) => {}
         }
         let late = self.tools.extract_if(.., |_, deadline| *deadline <= now);
@@ -240,7 +298,13 @@ impl Reference {
             Absence::Long(until) if until <= now && self.call == Stage::Out => self.part(now),
             Absence::None | Absence::Grace(_) | Absence::Long(_) => {}
         }
-        if self.drains.is_some_and(|until| until <= now) && self.parting.is_none() {
+        self.end_if_drained(now);
+    }
+
+    /// The time that was left before the process goes down is over.
+    fn end_if_drained(&mut self, now: Instant) {
+        let is_due = self.drains.is_some_and(|until| until <= now);
+        if is_due && self.parting.is_none() && !self.is_over() {
             self.part(now);
         }
     }
@@ -296,10 +360,16 @@ impl Reference {
         }
     }
 
-    fn enter(&mut self, now: Instant) {
+    fn enter(&mut self, mind: Mind, now: Instant) {
         if let Stage::Joining(_) = self.call {
-            let opening = Some(now + self.limits.model_opening);
-            self.call = Stage::In { opening, idle_at: now + self.limits.idle };
+            self.sayings = 0;
+            self.call = Stage::In { mind, idle_at: now + self.limits.idle };
+        }
+    }
+
+    fn set_mind(&mut self, change: impl FnOnce(Mind) -> Mind) {
+        if let Stage::In { mind, .. } = &mut self.call {
+            *mind = change(*mind);
         }
     }
 
@@ -343,11 +413,25 @@ impl Reference {
         self.remember(all.into_keys());
     }
 
+    /// Who is in the room that comes with a conversation.
+    pub(crate) fn expect_others(&mut self, others: impl Iterator<Item = ParticipantId>) {
+        self.others = others.collect();
+    }
+
     /// A client confirms within moments, so only the latest are remembered.
     fn remember(&mut self, cancelled: impl IntoIterator<Item = ToolCallId>) {
         self.cancelled.extend(cancelled);
         while self.cancelled.len() > 64 {
             self.cancelled.pop_front();
+        }
+    }
+}
+
+impl Mind {
+    const fn until(self) -> Option<Instant> {
+        match self {
+            Self::Opening(until) | Self::Restoring(until) => Some(until),
+            Self::Closed | Self::Ready => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use callbridge::agent::{
-    Activity, CallStage, Command, EdgeKind, Event, Medium, ModelAction, Notification, Output,
-    Participant, Phase, RecordEntry, Role, RoomAction, Snapshot, SpeakStatus,
+    Activity, CallStage, Command, EdgeKind, Event, Medium, ModelAction, ModelEvent, Notification,
+    Output, Participant, Phase, RecordEntry, Role, RoomAction, Snapshot, SpeakStatus,
 };
 use callbridge::ids::{AgentId, CallId, ToolCallId, UtteranceId};
 
@@ -21,6 +21,10 @@ pub(crate) struct Watch {
     call: Option<CallId>,
     others: Vec<Participant>,
     has_room: bool,
+    /// Whether this call was greeted.
+    is_greeted: bool,
+    /// Whether it is known how to listen in the next room.
+    listens: bool,
     ending: Ending,
     /// Answers asked for since the last word from outside.
     alone: u32,
@@ -54,6 +58,8 @@ impl Watch {
             call: None,
             others: Vec::new(),
             has_room: false,
+            is_greeted: false,
+            listens: false,
             ending: Ending::Not,
             alone: 0,
             rounds_max,
@@ -67,7 +73,7 @@ impl Watch {
     pub(crate) fn on_event(&mut self, event: &Event) {
         match event {
             Event::Speech(edge) if edge.kind == EdgeKind::Started => self.alone = 0,
-            Event::TakenOver(_) => self.alone = 0,
+            Event::Model(ModelEvent::SpeechStarted { .. }) | Event::TakenOver(_) => self.alone = 0,
             _ => {}
         }
     }
@@ -93,11 +99,15 @@ impl Watch {
         assert!(self.ending != Ending::Over, "nothing follows the end");
         match output {
             Output::Notify(told) => self.hear(told),
-            Output::Room(RoomAction::Join(_)) => self.has_room = true,
+            Output::Room(RoomAction::Join(_)) => {
+                self.has_room = true;
+                assert!(std::mem::take(&mut self.listens), "nobody knows how to listen in there");
+            }
+            Output::Listen(_) => self.listens = true,
             Output::Room(RoomAction::Leave) => self.has_room = false,
             Output::Model(action) => self.tell_model(action),
             Output::HandOff(baggage) if baggage.has_call() => self.has_room = false,
-            Output::FlushPlayback | Output::HandOff(_) => {}
+            Output::Playback(_) | Output::HandOff(_) => {}
             Output::Record { call, entry } => records.take(&self.id, call, entry),
             Output::CloseClients => self.end(Ending::Told, Ending::Closed),
             Output::Forget(_) => {
@@ -121,7 +131,13 @@ impl Watch {
                     assert!(is_new, "the model is given {line} twice");
                 }
             }
-            ModelAction::Respond { .. } => {
+            ModelAction::Respond { instructions: Some(words) }
+                if words.expose().contains("Hello") =>
+            {
+                assert!(!self.others.is_empty(), "nobody is there to be greeted");
+                assert!(!std::mem::replace(&mut self.is_greeted, true), "greeted twice");
+            }
+            ModelAction::Respond { instructions: None } => {
                 self.alone += 1;
                 // A round may be broken off and begun anew, and one session may be lost.
                 assert!(self.alone <= self.rounds_max + 2, "it goes on and on by itself");
@@ -154,9 +170,12 @@ impl Watch {
             }
             Notification::CancelToolCall { id, .. } => self.close_tool(id),
             Notification::ParticipantJoined(new) => self.others.push(new.clone()),
-            Notification::ParticipantLeft(gone) => self.others.retain(|other| other != gone),
+            Notification::ParticipantLeft { participant, .. } => {
+                self.others.retain(|other| other != participant);
+            }
             Notification::RoomJoined { call, participants, .. } => {
                 self.others.clone_from(participants);
+                self.is_greeted = false;
                 let before = self.call.replace(call.clone());
                 assert_eq!(before, None, "a room is joined while in a room");
             }

@@ -243,6 +243,8 @@ impl World {
             body.shell.room = room;
             body.shell.is_leaving = false;
             body.watch.set_room(true);
+            let others = body.shell.room.iter().flat_map(|room| &room.others);
+            body.reference.expect_others(others.map(|other| other.id.clone()));
         }
         body.feed(Input::Event(Event::TakenOver(baggage)), &mut self.around);
         let is_lost = body.shell.room.is_some() && body.agent.snapshot().call.is_none();
@@ -283,6 +285,7 @@ pub(crate) fn spec(random: &mut Random) -> AgentSpec {
         description: String::new(),
         parameters_json: "{}".into(),
         timeout: Duration::from_secs(seconds),
+        filler: (name == "slow").then(|| "One moment.".into()),
     };
     let mut spec = AgentSpec {
         name: "Ada".into(),

@@ -11,8 +11,8 @@ fn a_call_passes_to_the_heir_and_the_first_is_silent_before() {
     first.at(5000).command(hand_off(None));
     insta::assert_snapshot!(first.told(), @r#"
     5000 State { from: Active, to: HandingOff, reason: "handoff" }
-    5000 > FlushPlayback
-    5000 > Model(Truncate { utterance: s1, heard_ms: 500 })
+    5000 > Playback(Flush)
+    5000 > Model(Truncate { utterance: s1, end_ms: 500 })
     5000 speak-status s1 Interrupted 500 ms "one two"
     5000 > Model(Close)
     5000 VoiceStatus { status: Left, reason: Some("handed off") }
@@ -27,13 +27,14 @@ fn a_call_passes_to_the_heir_and_the_first_is_silent_before() {
     let mut heir = Scene::at_the_same_time(&first);
     heir.command(Command::ExpectHandoff);
     heir.take_over(&mut first);
-    heir.at(5100).model(ModelEvent::Ready);
+    heir.at(5100).model(ModelEvent::Ready { takes_turns: true });
     heir.at(5200).model(words("s2", "Hello, I go on."));
     heir.at(5210).playback(PlaybackEvent::Started { utterance: utterance("s2") });
     insta::assert_snapshot!(heir.told(), @r#"
     5000 State { from: Created, to: Active, reason: "another agent's call goes on" }
     5000 room joined rooms/a, 1 others
     5000 VoiceStatus { status: Joined, reason: None }
+    5000 > listen
     5000 > open Voice
     5100 > add System "The conversation so far:\nYou said: one two"
     5100 > Model(Respond { instructions: None })
@@ -66,7 +67,7 @@ fn without_a_call_the_heir_knows_the_story() {
     heir.command(Command::ExpectHandoff);
     heir.take();
     heir.take_over(&mut first);
-    heir.model(ModelEvent::Ready);
+    heir.model(ModelEvent::Ready { takes_turns: true });
     insta::assert_snapshot!(heir.told(), @r#"
     0 > open Text
     0 State { from: Connected, to: Active, reason: "the agent is at work" }
@@ -84,12 +85,12 @@ fn an_heir_that_nobody_holds_leaves_the_call_after_the_grace() {
     let mut heir = Scene::at_the_same_time(&first);
     heir.command(Command::ExpectHandoff);
     heir.take_over(&mut first);
-    heir.model(ModelEvent::Ready);
+    heir.model(ModelEvent::Ready { takes_turns: true });
     heir.take();
     heir.at(15_000).timeout();
     heir.event(Event::Room(RoomEvent::Left));
     insta::assert_snapshot!(heir.told(), @r#"
-    15000 > FlushPlayback
+    15000 > Playback(Flush)
     15000 > Model(Close)
     15000 > Room(Leave)
     15000 Status(Idle)

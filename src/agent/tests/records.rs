@@ -5,8 +5,7 @@ use super::*;
 #[test]
 fn a_call_is_on_record_from_its_beginning_to_its_end() {
     let mut scene = Scene::in_call();
-    scene.at(500).speech(EdgeKind::Started);
-    scene.at(1500).speech(EdgeKind::Stopped);
+    scene.say(500, 1500);
     scene.at(2000).model(ModelEvent::SpeechStopped { utterance: utterance("u1") });
     scene.at(2010).model(ModelEvent::ResponseStarted { response: ResponseId::new("r1") });
     scene.at(2100).model(transcript("u1", "and the weather"));
@@ -26,8 +25,8 @@ fn a_call_is_on_record_from_its_beginning_to_its_end() {
     let record: Vec<String> = scene.recorded.iter().map(shown).collect();
     insta::assert_snapshot!(record.join("\n"), @r#"
     began in rooms/a, 1 others
-    2100 line Some(p_1) "and the weather"
-    3000 line None "It is sunny."
+    500 line Some(p_1) "and the weather"
+    2310 line None "It is sunny."
     turn: speech 500 pause 1500 over 2000 words 2100 answer 2010 sound 2310 silence 3000 waited 810
           heard 690 ms, cut=false
     2200 tool tc_1 Ended after 1800 ms
@@ -41,8 +40,8 @@ fn a_deleted_agent_has_on_record_what_was_heard_of_its_last_word() {
     scene.unheard.push(cut("s1", 500, 1000));
     scene.at(5000).command(Command::Delete);
     insta::assert_snapshot!(scene.told(), @r#"
-    5000 > FlushPlayback
-    5000 > Model(Truncate { utterance: s1, heard_ms: 500 })
+    5000 > Playback(Flush)
+    5000 > Model(Truncate { utterance: s1, end_ms: 500 })
     5000 speak-status s1 Interrupted 500 ms "one two"
     5000 > Model(Close)
     5000 > Room(Leave)
@@ -56,7 +55,7 @@ fn a_deleted_agent_has_on_record_what_was_heard_of_its_last_word() {
     let record: Vec<String> = scene.recorded.iter().map(shown).collect();
     insta::assert_snapshot!(record.join("\n"), @r#"
     began in rooms/a, 1 others
-    5000 line None "one two"
+    0 line None "one two"
     turn: sound 0 silence 5000
           heard 500 ms, cut=true
     Ended { reason: "deleted", at_ms: 5000 }

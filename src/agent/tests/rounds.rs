@@ -6,7 +6,7 @@ use super::*;
 fn an_event_is_thought_about_answered_and_rested_upon() {
     let mut scene = Scene::connected();
     scene.command(event("hello", true));
-    scene.at(50).model(ModelEvent::Ready);
+    scene.at(50).model(ModelEvent::Ready { takes_turns: true });
     scene.at(60).model(started("r1"));
     scene.at(300).model(words("w1", "Hi."));
     scene.at(310).model(done("r1"));
@@ -48,7 +48,7 @@ fn an_event_that_triggers_nothing_waits_for_one_that_does() {
     scene.command(event("quiet", false));
     assert_eq!(scene.told(), "");
     scene.command(event("loud", true));
-    scene.at(50).model(ModelEvent::Ready);
+    scene.at(50).model(ModelEvent::Ready { takes_turns: true });
     insta::assert_snapshot!(scene.told(), @r#"
      0 > open Text
      0 State { from: Connected, to: Active, reason: "the agent is at work" }
@@ -156,7 +156,7 @@ fn a_result_for_a_lost_session_is_news_for_the_next() {
     scene.at(100).model(tool_call("r1", "tc_1"));
     scene.at(110).model(ModelEvent::Failed(ModelFailure::Lost("1006".into())));
     scene.at(200).command(result("tc_1", true));
-    scene.at(250).model(ModelEvent::Ready);
+    scene.at(250).model(ModelEvent::Ready { takes_turns: true });
     insta::assert_snapshot!(scene.told(), @r#"
     100 tool-call tc_1 weather 30 s
     100 Status(Acting)
@@ -180,6 +180,7 @@ fn a_call_takes_the_thoughts_along() {
     insta::assert_snapshot!(scene.told(), @r#"
     200 > Model(Close)
     200 VoiceStatus { status: Joining, reason: None }
+    200 > listen
     200 > join rooms/a
     200 State { from: Connected, to: Active, reason: "a call has begun" }
     200 room joined rooms/a, 1 others
@@ -198,7 +199,7 @@ fn whoever_has_read_the_beginning_of_a_text_learns_that_it_has_no_end() {
     scene.at(200).model(lost);
     assert!(scene.told().contains("200 speak-status w1 Interrupted"));
     scene.command(event("again", true));
-    scene.at(250).model(ModelEvent::Ready);
+    scene.at(250).model(ModelEvent::Ready { takes_turns: true });
     scene.at(260).model(beginning("w2", "Two, "));
     scene.take();
     scene.at(300).command(join());
@@ -206,27 +207,30 @@ fn whoever_has_read_the_beginning_of_a_text_learns_that_it_has_no_end() {
     300 speak-status w2 Interrupted 0 ms ""
     300 > Model(Close)
     300 VoiceStatus { status: Joining, reason: None }
+    300 > listen
     300 > join rooms/a
     300 Status(Idle)
     "#);
 }
 
 #[test]
-fn an_event_told_while_joining_is_answered_in_the_call() {
+fn an_event_told_while_joining_is_answered_in_the_call_when_somebody_is_there() {
     let mut scene = Scene::connected();
     scene.command(join());
     scene.command(event("hello", true));
     scene.take();
     scene.at(100).event(Event::Room(RoomEvent::Joined { participants: vec![] }));
-    scene.at(200).model(ModelEvent::Ready);
+    scene.at(200).model(ModelEvent::Ready { takes_turns: true });
+    scene.at(5000).enter_room("p_1", "Ann");
     insta::assert_snapshot!(scene.told(), @r#"
-    100 room joined rooms/a, 0 others
-    100 VoiceStatus { status: Joined, reason: None }
-    100 > open Voice
-    200 > add System "The current state: {\"last\":\"hello\"}"
-    200 > add User "hello"
-    200 > Model(Respond { instructions: None })
-    200 Status(Thinking)
+     100 room joined rooms/a, 0 others
+     100 VoiceStatus { status: Joined, reason: None }
+     100 > open Voice
+     200 > add System "The current state: {\"last\":\"hello\"}"
+     200 > add User "hello"
+    5000 ParticipantJoined(Participant { id: p_1, name: "Ann" })
+    5000 > Model(Respond { instructions: None })
+    5000 Status(Thinking)
     "#);
 }
 
@@ -258,7 +262,7 @@ impl Scene {
     fn thinking() -> Self {
         let mut scene = Self::connected();
         scene.command(event("first", true));
-        scene.model(ModelEvent::Ready);
+        scene.model(ModelEvent::Ready { takes_turns: true });
         scene.model(started("r1"));
         scene.take();
         scene
@@ -270,16 +274,16 @@ fn beginning(id: &str, text: &str) -> ModelEvent {
     ModelEvent::Words { utterance: utterance(id), text, is_final: false }
 }
 
-fn started(response: &str) -> ModelEvent {
+pub(super) fn started(response: &str) -> ModelEvent {
     ModelEvent::ResponseStarted { response: ResponseId::new(response) }
 }
 
-fn cancelled(response: &str) -> ModelEvent {
+pub(super) fn cancelled(response: &str) -> ModelEvent {
     let response = ResponseId::new(response);
     ModelEvent::ResponseDone { response, outcome: ResponseOutcome::Cancelled }
 }
 
-fn tool_call(response: &str, id: &str) -> ModelEvent {
+pub(super) fn tool_call(response: &str, id: &str) -> ModelEvent {
     ModelEvent::ToolCall {
         response: ResponseId::new(response),
         id: ToolCallId::new(id),
@@ -288,7 +292,7 @@ fn tool_call(response: &str, id: &str) -> ModelEvent {
     }
 }
 
-fn result(id: &str, respond: bool) -> Command {
+pub(super) fn result(id: &str, respond: bool) -> Command {
     let outcome = Ok(Pii::new("\"sunny\"".to_owned()));
     Command::ToolResult(ToolResult { id: ToolCallId::new(id), outcome, canceled: false, respond })
 }
