@@ -1,5 +1,6 @@
 //! Adapters to minds: speech models behind one link. They know neither rooms nor agents' lives.
 
+pub mod dialect;
 pub mod local;
 mod openai;
 #[cfg(any(test, feature = "test-util"))]
@@ -16,11 +17,18 @@ use crate::ids::UtteranceId;
 use crate::media::Frame24k;
 use crate::privacy::Secret;
 use crate::sys::tasks::Task;
+use dialect::Dialect;
+
+/// A session without its sockets, for whoever holds one in a time of its own.
+pub mod conversation {
+    pub use super::openai::{ConnectError, Conversation, LinkId, Output, WallClock};
+}
 
 /// Opens a session for an agent, and returns at once.
 ///
 /// The first item is `Ready` or `Failed`. Frames and actions sent before wait in their queues. A
-/// session in text greets nobody, hears nothing and says nothing: its answers are words alone.
+/// session in text hears nothing and says nothing: its answers are words alone. One that hears
+/// outlives its sockets; see [`conversation::Conversation`].
 #[must_use]
 pub fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> ModelLink {
     openai::open(profile, spec, medium)
@@ -35,7 +43,9 @@ pub struct ModelProfile {
     pub url: String,
     /// The model, put into the URL's query unless that names one; may be empty.
     pub model: String,
-    /// What the server wants to see (`Authorization: Bearer`).
+    /// How it is spoken to.
+    pub dialect: Dialect,
+    /// What the server wants to see, where its dialect has it.
     pub key: Option<Secret>,
     /// The voice of agents that choose none.
     pub voice: Option<String>,
@@ -43,6 +53,8 @@ pub struct ModelProfile {
     pub transcription: Option<String>,
     /// The turn detection of agents that choose none, as JSON; `None` means the server's VAD.
     pub turn_detection_json: Option<String>,
+    /// `near_field` or `far_field`; `None` leaves it to the server.
+    pub noise_reduction: Option<String>,
     /// Whether it is shown images; those for one that sees none are dropped.
     pub images: bool,
     /// How long things may take.
@@ -60,6 +72,8 @@ pub struct Deadlines {
     pub ping_every: Duration,
     /// From a ping to any message at all, because TCP notices a dead path late.
     pub ping_limit: Duration,
+    /// How long a session may last where the server does not say; before that, another takes over.
+    pub session_cap: Duration,
 }
 
 impl ModelProfile {
@@ -69,13 +83,23 @@ impl ModelProfile {
             name: name.into(),
             url: url.into(),
             model: String::new(),
+            dialect: Dialect::OPENAI,
             key: None,
             voice: None,
             transcription: None,
             turn_detection_json: None,
+            noise_reduction: None,
             images: true,
             deadlines: Deadlines::default(),
         }
+    }
+
+    /// The same server in this dialect.
+    #[must_use]
+    pub fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self.deadlines.session_cap = dialect.session_cap;
+        self
     }
 
     /// The vendor's own server.
@@ -108,6 +132,7 @@ impl Default for Deadlines {
             configure: Duration::from_secs(10),
             ping_every: Duration::from_secs(5),
             ping_limit: Duration::from_secs(10),
+            session_cap: Duration::from_secs(60 * 60),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! {"expect_audio_ms": 200}                     at least so much more sound
 //! {"send": {"type": "session.updated", ..}}    an event
 //! {"send_audio": {"response_id": "r", "item_id": "u", "ms": 100}}   a delta of a steady tone
+//! {"send_audio": {.., "type": "response.audio.delta"}}   the same under another name
 //! {"send_text": "not JSON"}                    whatever text
 //! {"close": 1001, "reason": "going away"}      close the socket properly
 //! {"drop": true}                               cut the connection
@@ -28,7 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{StatusCode, header::AUTHORIZATION};
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
@@ -51,6 +52,8 @@ pub struct Recording {
     pub target: String,
     /// Its `Authorization` header.
     pub authorization: Option<String>,
+    /// Its `api-key` header.
+    pub api_key: Option<String>,
     /// Its events but for sound, in their order.
     pub events: Vec<Value>,
     /// Its sound.
@@ -261,7 +264,11 @@ impl Player {
         let ms = usize::try_from(audio["ms"].as_u64().unwrap_or_default()).unwrap_or_default();
         let (response_id, item_id) = (id("response_id"), id("item_id"));
         let delta = output_audio_delta(&response_id, &item_id, &vec![TONE; ms * 24]);
-        let text = ServerEvent::AudioDelta(delta).encode(Some("event_audio"));
+        let event = ServerEvent::AudioDelta(delta);
+        let mut text = event.encode(Some("event_audio"));
+        if let Some(kind) = audio["type"].as_str() {
+            text = text.replacen(event.type_name(), kind, 1);
+        }
         self.send(text).await
     }
 
@@ -353,9 +360,12 @@ async fn accept(
     #[expect(clippy::result_large_err, reason = "the shape is the WebSocket library's")]
     let look = |request: &Request, response: Response| {
         recording.target = request.uri().to_string();
-        let authorization = request.headers().get(AUTHORIZATION);
-        recording.authorization =
-            authorization.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        let header = |name: &str| {
+            let value = request.headers().get(name);
+            value.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+        };
+        recording.authorization = header("authorization");
+        recording.api_key = header("api-key");
         let Some(status) = refusal else { return Ok(response) };
         let mut refused = ErrorResponse::new(None);
         *refused.status_mut() = status;

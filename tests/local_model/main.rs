@@ -10,10 +10,11 @@
 mod client;
 mod text;
 
-use callbridge::agent::{AgentSpec, Medium, ModelEvent, ModelSpec, ResponseOutcome};
+use callbridge::agent::{AgentSpec, Medium, ModelAction, ModelEvent, ResponseOutcome};
 use callbridge::media::Frame24k;
 use callbridge::models::local::{LocalModel, LocalModelConfig};
 use callbridge::models::{ModelItem, ModelLink, ModelProfile, open};
+use callbridge::privacy::Pii;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
@@ -275,8 +276,9 @@ async fn one_bad_message_ends_nothing() {
 async fn the_gateways_own_client_has_a_conversation() {
     let server = Server::start().await;
     let profile = ModelProfile::local(format!("ws://127.0.0.1:{}/v1/realtime", server.port));
-    let model = ModelSpec { greeting: Some("Welcome.".to_owned()), ..ModelSpec::default() };
-    let mut link = open(&profile, AgentSpec { model, ..AgentSpec::default() }, Medium::Voice);
+    let mut link = open(&profile, AgentSpec::default(), Medium::Voice);
+    let words = Pii::new("Say exactly: \"Welcome.\"".to_owned());
+    link.actions.send(ModelAction::Respond { instructions: Some(words) }).await.unwrap();
     let greeting = turn(&mut link).await;
     assert_eq!((greeting.said.as_str(), greeting.heard.as_str()), ("Welcome.", ""));
 

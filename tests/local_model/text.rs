@@ -108,7 +108,7 @@ async fn sessions_in_text_take_no_place_of_those_that_hear() {
     }
     let speaker = open(&profile(&server), AgentSpec::default(), Medium::Voice);
     let mut speaker = Agent { link: speaker };
-    assert_eq!(speaker.item().await, ModelItem::Event(ModelEvent::Ready));
+    assert_eq!(speaker.item().await, ModelItem::Event(ModelEvent::Ready { takes_turns: true }));
     let mut second = open(&profile(&server), AgentSpec::default(), Medium::Voice);
     let refused = second.items.recv().await;
     let Some(ModelItem::Event(ModelEvent::Failed(ModelFailure::Unavailable(why)))) = refused else {
@@ -184,7 +184,7 @@ impl Agent {
     async fn open(server: &Server, tools: Vec<ToolSpec>) -> Self {
         let spec = AgentSpec { tools, ..AgentSpec::default() };
         let mut agent = Self { link: open(&profile(server), spec, Medium::Text) };
-        assert_eq!(agent.item().await, ModelItem::Event(ModelEvent::Ready));
+        assert_eq!(agent.item().await, ModelItem::Event(ModelEvent::Ready { takes_turns: false }));
         agent
     }
 
@@ -265,5 +265,6 @@ fn tool(name: &str, description: &str, parameter: &str) -> ToolSpec {
         description: description.to_owned(),
         parameters_json: parameters.to_string(),
         timeout: PATIENCE,
+        filler: None,
     }
 }

@@ -1,13 +1,15 @@
 //! Sessions in text, as agents outside calls have them.
 
-use callbridge::agent::{AgentSpec, Medium, ModelAction, ModelFailure, ResponseOutcome, Role};
+use callbridge::agent::{
+    AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role,
+};
 use callbridge::ids::ToolCallId;
 use callbridge::media::Frame24k;
 use callbridge::models::open;
 use callbridge::models::scripted::ScriptedModel;
 use callbridge::privacy::Pii;
 
-use super::{Scene, done, profile, started, weather_in_paris, words};
+use super::{Scene, done, event, profile, started, weather_in_paris, words};
 
 #[tokio::test]
 async fn a_text_is_answered_in_text() {
@@ -98,7 +100,7 @@ async fn sessions_one_after_another_each_get_their_script() {
     let server = ScriptedModel::play_each(&[lost, answer]).await.unwrap();
     let link = open(&profile(&server), AgentSpec::default(), Medium::Text);
     let mut scene = Scene { server, link };
-    scene.is_ready().await;
+    is_ready_in_text(&mut scene).await;
     scene.tell(Role::User, "new-message: Ann wrote: what time is it?").await;
     scene.respond().await;
     assert_eq!(scene.item().await, started("resp_1"));
@@ -106,7 +108,7 @@ async fn sessions_one_after_another_each_get_their_script() {
     assert!(matches!(scene.failure().await, ModelFailure::Lost(_)));
 
     scene.link = open(&profile(&scene.server), AgentSpec::default(), Medium::Text);
-    scene.is_ready().await;
+    is_ready_in_text(&mut scene).await;
     scene.tell(Role::System, r#"{"place":"Rome"}"#).await;
     scene.tell(Role::Assistant, "Good morning.").await;
     scene.tell(Role::User, "new-message: Ann wrote: what time is it?").await;
@@ -115,4 +117,9 @@ async fn sessions_one_after_another_each_get_their_script() {
     scene.act(ModelAction::Close).await;
     let recordings = scene.server.finish_each().await.unwrap();
     assert_eq!(recordings.iter().map(|one| one.events.len()).collect::<Vec<_>>(), [3, 5]);
+}
+
+async fn is_ready_in_text(scene: &mut Scene) {
+    let ready = ModelEvent::Ready { takes_turns: false };
+    assert_eq!(scene.item().await, event(ready));
 }

@@ -1,16 +1,20 @@
 //! Opening the WebSocket to a Realtime server.
 
+use std::time::Duration;
+
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use crate::agent::{Medium, ModelFailure};
+use super::ports::ConnectError;
+use crate::agent::Medium;
 use crate::models::ModelProfile;
+use crate::models::dialect::KeyHeader;
 use crate::sys::tls;
 
 /// The socket, with or without TLS.
@@ -20,7 +24,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) async fn connect(
     profile: &ModelProfile,
     medium: Medium,
-) -> Result<Socket, ModelFailure> {
+) -> Result<Socket, ConnectError> {
     tls::choose_cryptography();
     let request = request(profile)?;
     let place = place(request.uri());
@@ -33,38 +37,53 @@ pub(super) async fn connect(
     let limit = profile.deadlines.connect;
     let reason = match tokio::time::timeout(limit, connecting).await {
         Ok(Ok((socket, _))) => return Ok(socket),
-        Ok(Err(Error::Http(response))) => format!("refused with HTTP {}", response.status()),
+        Ok(Err(Error::Http(response))) => {
+            let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+            return Err(ConnectError::Refused { place, status, retry_after });
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no connection within {} ms", limit.as_millis()),
     };
-    Err(ModelFailure::Unavailable(format!("{place}: {reason}")))
+    Err(ConnectError::Unreachable(format!("{place}: {reason}")))
 }
 
-fn request(profile: &ModelProfile) -> Result<Request, ModelFailure> {
-    let mut request = url_with_model(&profile.url, &profile.model)
+/// How long the server wants to be left alone (RFC 9110, section 10.2.3), if it says so in
+/// seconds.
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The request for a socket, with model and key where the dialect has them.
+pub(super) fn request(profile: &ModelProfile) -> Result<Request, ConnectError> {
+    let mut request = url_with_model(profile)
         .into_client_request()
-        .map_err(|error| ModelFailure::Unavailable(format!("the model's URL: {error}")))?;
+        .map_err(|error| ConnectError::Invalid(format!("the model's URL: {error}")))?;
     if let Some(key) = &profile.key {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
-                ModelFailure::Unavailable("the model's key cannot be sent in a header".to_owned())
-            })?;
+        let (name, value) = match profile.dialect.key {
+            KeyHeader::Bearer => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+            KeyHeader::ApiKey => (API_KEY, key.expose().to_owned()),
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            ConnectError::Invalid("the model's key cannot be sent in a header".to_owned())
+        })?;
         value.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, value);
+        request.headers_mut().insert(name, value);
     }
     Ok(request)
 }
 
-/// The URL with the model in its query, unless it names one already.
-fn url_with_model(url: &str, model: &str) -> String {
+/// The URL with the model in its query, unless it names one already, under whichever name.
+fn url_with_model(profile: &ModelProfile) -> String {
+    let ModelProfile { url, model, dialect, .. } = profile;
     let query = url.split_once('?').map(|(_, query)| query);
-    let is_named =
-        query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("model=")));
+    let names_it = |pair: &str| pair.starts_with("model=") || pair.starts_with("deployment=");
+    let is_named = query.is_some_and(|query| query.split('&').any(names_it));
     if model.is_empty() || is_named {
         return url.to_owned();
     }
     let separator = if query.is_some() { '&' } else { '?' };
-    format!("{url}{separator}model={}", percent_encoded(model))
+    format!("{url}{separator}{}={}", dialect.query, percent_encoded(model))
 }
 
 /// RFC 3986, section 2.3: what is not unreserved is written in hexadecimal.
@@ -88,6 +107,9 @@ fn place(uri: &Uri) -> String {
     let host = uri.host().unwrap_or("no host");
     uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
+
+/// The header of a key that is no bearer's.
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// What one read may take: a delta of a second of speech is 64 kB.
 const SPEECH_BUFFER_BYTES: usize = 64 * 1024;
@@ -113,7 +135,8 @@ mod tests {
             ("ws://host/", "", "ws://host/"),
         ];
         for (url, model, expected) in urls {
-            assert_eq!(url_with_model(url, model), expected);
+            let profile = ModelProfile { model: model.into(), ..ModelProfile::new("test", url) };
+            assert_eq!(url_with_model(&profile), expected);
         }
     }
 
@@ -129,6 +152,6 @@ mod tests {
     #[test]
     fn a_url_that_is_none_is_told() {
         let failure = request(&ModelProfile::new("test", "not a url")).unwrap_err();
-        assert_eq!(failure.code(), "MODEL_UNAVAILABLE");
+        assert!(matches!(failure, ConnectError::Invalid(_)), "{failure}");
     }
 }

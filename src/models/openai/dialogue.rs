@@ -2,20 +2,23 @@
 //! items out. It joins the machines of this folder and holds no state of its own beyond them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub(super) use self::again::Unfinished;
+use self::again::{Second, Told};
+use self::reading::{TAG, outcome, response_of, tag};
 use super::answers::{Answers, Standing};
-use super::ear::Ear;
+use super::ear::{Ear, Turns};
 use super::errors::{self, CUT_PREFIX, Severity};
-use super::sequencer::{Overdue, Sequencer, Step};
+use super::sequencer::{Due, Overdue, Sequencer, Step};
 use super::tools::Tools;
-use super::voice::{Cut, Voice};
-use crate::agent::{Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role};
+use super::voice::{Cut, Part, Voice, Words};
+use crate::agent::{Medium, ModelAction, ModelEvent, ResponseOutcome, Role};
 use crate::ids::ResponseId;
 use crate::models::ModelItem;
 use crate::models::wire::{
-    ClientEvent, ErrorBody, Field, Item, ItemCreate, ItemRef, ItemTruncate, Response,
-    ResponseCancel, ResponseCreate, ResponseParams, ResponseStatus, ServerEvent,
+    ClientEvent, Empty, ErrorBody, Field, Item, ItemCreate, ItemRef, ItemTruncate, Response,
+    ResponseCancel, ResponseCreate, ResponseParams, ServerEvent,
 };
 use crate::privacy::Pii;
 
@@ -25,6 +28,7 @@ pub(super) struct Dialogue {
     medium: Medium,
     /// Whether the model is shown images.
     sees: bool,
+    turns: Turns,
     sequencer: Sequencer,
     ear: Ear,
     voice: Voice,
@@ -35,7 +39,24 @@ pub(super) struct Dialogue {
     items: VecDeque<ModelItem>,
     requests: VecDeque<Request>,
     requests_made: u64,
-    failure: Option<ModelFailure>,
+    /// What is done about answers that went wrong.
+    second: Second,
+    /// By which answers are told whose beginning another has told.
+    told: Told,
+    /// Until when the server owes an answer: it took a turn as over, and answers by itself.
+    owed_until: Option<Instant>,
+    /// Errors of a server in trouble, since its last answer that came to its end.
+    troubles: u32,
+    breakdown: Option<Breakdown>,
+}
+
+/// Why a session is of no use any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Breakdown {
+    /// No other would be, either.
+    Fatal(String),
+    /// Another may do better.
+    Lost(String),
 }
 
 /// To be sent to the server.
@@ -49,20 +70,25 @@ pub(super) struct Request {
 
 impl Dialogue {
     /// A conversation in which nothing was said; `sees` is whether the model is shown images.
-    pub(super) fn new(medium: Medium, sees: bool) -> Self {
+    pub(super) fn new(medium: Medium, sees: bool, turns: Turns) -> Self {
         Self {
             medium,
             sees,
+            turns,
             sequencer: Sequencer::default(),
-            ear: Ear::default(),
-            voice: Voice::default(),
+            ear: Ear::new(turns.interrupts),
+            voice: Voice::new(medium == Medium::Voice),
             tools: Tools::default(),
             answers: Answers::default(),
             names_conversations: false,
             items: VecDeque::new(),
             requests: VecDeque::new(),
             requests_made: 0,
-            failure: None,
+            second: Second::default(),
+            told: Told::default(),
+            owed_until: None,
+            troubles: 0,
+            breakdown: None,
         }
     }
 
@@ -93,14 +119,29 @@ impl Dialogue {
             ModelAction::Cancel => {
                 let step = self.sequencer.cancel(now);
                 self.take(step);
+                self.owed_until = None;
+                self.drop_second();
             }
-            ModelAction::Truncate { utterance, heard_ms } => {
-                if let Some(cut) = self.voice.cut(utterance.as_str(), heard_ms) {
+            ModelAction::Truncate { utterance, end_ms } => {
+                if let Some(cut) = self.voice.cut(utterance.as_str(), end_ms) {
                     self.cut(utterance.as_str(), cut);
                 }
             }
+            ModelAction::Commit => self.request("commit", ClientEvent::Commit(Empty {})),
+            ModelAction::Clear => self.request("clear", ClientEvent::Clear(Empty {})),
             ModelAction::Open { .. } | ModelAction::Close => {}
         }
+    }
+
+    /// Sends an item of the conversation as it is, to its end or after another.
+    pub(super) fn add_item(&mut self, item: Item, previous_item_id: Option<String>) {
+        let create = ItemCreate { previous_item_id, item: Box::new(item) };
+        self.request("item", ClientEvent::ItemCreate(create));
+    }
+
+    /// Takes an item out of the server's conversation.
+    pub(super) fn delete_item(&mut self, item_id: &str) {
+        self.cut(item_id, Cut::Delete);
     }
 
     /// Takes in what the server says.
@@ -120,37 +161,57 @@ impl Dialogue {
             ServerEvent::Error(event) => self.on_error(&event.error, now),
             ServerEvent::ResponseCreated(event) => self.on_response_created(&event.response, now),
             ServerEvent::ResponseDone(event) => self.on_response_done(&event.response, now),
+            // Some servers speak whatever they are asked for; the words come as well.
+            ServerEvent::AudioDelta(_) | ServerEvent::AudioDone(_)
+                if self.medium == Medium::Text => {}
             ServerEvent::AudioDelta(event) => {
                 if !self.voice.on_audio(&event) {
                     self.complain("bad_audio", "a stretch of sound is not base64");
                 }
             }
             ServerEvent::AudioDone(event) => self.voice.on_audio_done(&event),
-            ServerEvent::TranscriptDelta(event) | ServerEvent::TextDelta(event) => {
-                self.voice.on_words(&event);
-            }
+            ServerEvent::TranscriptDelta(event) => self.voice.on_words(&event, Words::Spoken),
+            ServerEvent::TextDelta(event) => self.voice.on_words(&event, Words::Written),
             ServerEvent::TranscriptDone(event) => {
-                self.voice.on_text(&event.item_id, &event.response_id, event.transcript);
+                let part = Part { item_id: &event.item_id, response_id: &event.response_id };
+                self.voice.on_text(part, event.transcript, Words::Spoken);
             }
             ServerEvent::TextDone(event) => {
-                self.voice.on_text(&event.item_id, &event.response_id, event.text);
+                let part = Part { item_id: &event.item_id, response_id: &event.response_id };
+                self.voice.on_text(part, event.text, Words::Written);
             }
-            other => self.on_hearing_or_tool(other),
+            ServerEvent::RateLimits(event) => self.on_rate_limits(&event, now),
+            other => self.on_hearing_or_tool(other, now),
         }
         self.collect_voice();
+        self.collect_words();
+    }
+
+    /// Lets go of words that wait for those of turns before: no more of them may come.
+    pub(super) fn release_words(&mut self) {
+        self.ear.release_words();
+        self.collect_words();
     }
 
     /// Frees what has waited too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if let Some(overdue) = self.sequencer.handle_timeout(now) {
-            self.complain("response_timeout", overdue.reason);
-            self.give_up(overdue);
+        match self.sequencer.handle_timeout(now) {
+            Some(Due::Overdue(overdue)) => {
+                self.complain("response_timeout", overdue.reason);
+                self.give_up(overdue);
+            }
+            Some(Due::Again(step)) => self.take(step),
+            None => {}
         }
+        self.owed_until = self.owed_until.filter(|until| now < *until);
+        self.ear.handle_timeout(now);
+        self.collect_words();
     }
 
     /// When there is something to be freed, and what was waited for.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.sequencer.poll_timeout()
+        let words = self.ear.poll_timeout().map(|until| (until, "the words of an earlier turn"));
+        self.sequencer.poll_timeout().into_iter().chain(words).min()
     }
 
     /// What is to be sent.
@@ -163,27 +224,34 @@ impl Dialogue {
         self.items.pop_front()
     }
 
-    /// Whether there is something for the agent.
-    pub(super) fn has_items(&self) -> bool {
-        !self.items.is_empty()
+    /// Why the session is of no use any more, once.
+    pub(super) fn poll_breakdown(&mut self) -> Option<Breakdown> {
+        self.breakdown.take()
     }
 
-    /// Why the session is of no use any more, once.
-    pub(super) fn poll_failure(&mut self) -> Option<ModelFailure> {
-        self.failure.take()
+    /// Whether nobody is heard, and no answer runs or is wanted.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.sequencer.is_idle() && !self.ear.is_hearing() && self.owed_until.is_none()
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what else there is needs no reaction")]
-    fn on_hearing_or_tool(&mut self, event: ServerEvent<'_>) {
+    fn on_hearing_or_tool(&mut self, event: ServerEvent<'_>, now: Instant) {
         let told = match event {
-            ServerEvent::SpeechStarted(event) => self.ear.on_started(event.item_id),
+            ServerEvent::SpeechStarted(event) => {
+                self.owed_until = None;
+                self.on_new_speech(now);
+                self.ear.on_started(event.item_id)
+            }
             ServerEvent::SpeechStopped(event) => Some(self.ear.on_stopped(&event.item_id)),
-            ServerEvent::Committed(event) => self.ear.on_committed(&event.item_id),
-            ServerEvent::TranscriptionDelta(event) => self.ear.on_words(&event),
-            ServerEvent::TranscriptionCompleted(event) => Some(self.ear.on_transcript(event)),
+            ServerEvent::Committed(event) => {
+                let told = self.ear.on_committed(&event);
+                self.items.extend(told.map(ModelItem::Event));
+                return self.on_turn_over(now);
+            }
             ServerEvent::TranscriptionFailed(event) => {
                 self.complain(event.error.code(), &event.error.message);
-                Some(self.ear.on_failed(&event))
+                self.ear.on_failed(&event, now);
+                None
             }
             ServerEvent::OutputItemAdded(event) => {
                 self.tools.on_item(&event.item, self.asking(&event.response_id));
@@ -197,11 +265,23 @@ impl Dialogue {
                 None
             }
             other => {
-                tracing::trace!(kind = other.type_name(), "a model event without consequence");
+                self.ear.on_other(other, now);
                 None
             }
         };
-        self.items.extend(told.map(ModelItem::Event));
+        if let Some(event) = told {
+            self.tell(event);
+        }
+    }
+
+    /// The server has taken a turn as over: it answers, or is asked to.
+    fn on_turn_over(&mut self, now: Instant) {
+        if self.turns.creates {
+            self.owed_until = Some(now + OWED_LIMIT);
+        } else if self.turns.by_server {
+            let step = self.sequencer.request(None, now);
+            self.take(step);
+        }
     }
 
     fn on_response_created(&mut self, response: &Response, now: Instant) {
@@ -210,7 +290,12 @@ impl Dialogue {
         }
         let id = ResponseId::new(response.id.as_str());
         let step = self.sequencer.on_created(&id, tag(response), now);
-        self.tell(ModelEvent::ResponseStarted { response: id });
+        self.owed_until = None;
+        match self.second.take_told() {
+            // To the agent, it is the answer that has begun already.
+            Some(begun) => self.told.set(&response.id, begun),
+            None => self.tell(ModelEvent::ResponseStarted { response: id }),
+        }
         self.take(step);
     }
 
@@ -220,8 +305,9 @@ impl Dialogue {
         if let ResponseOutcome::Failed(code) = &outcome
             && errors::is_fatal(code)
         {
-            self.failure = Some(ModelFailure::Lost(code.clone()));
+            self.breakdown = Some(Breakdown::Fatal(code.clone()));
         }
+        self.owed_until = None;
         let standing = self.answers.standing(&response.id);
         if standing == Standing::Unwanted || self.sequencer.is_revoked(tag(response)) {
             // That it was complete before it heard of our wish makes it no more wanted.
@@ -229,7 +315,12 @@ impl Dialogue {
         } else if standing == Standing::Wanted {
             let is_complete = outcome == ResponseOutcome::Completed;
             let calls = self.tools.on_response_done(&id, &response.output, is_complete);
-            self.items.extend(calls.into_iter().map(ModelItem::Event));
+            for call in calls {
+                self.tell(call);
+            }
+            if self.tries_again(response, &outcome, now) {
+                return self.answers.set(&response.id, Standing::Over);
+            }
         }
         if standing != Standing::Over {
             self.end(&id, outcome);
@@ -239,29 +330,41 @@ impl Dialogue {
     }
 
     /// Tells the end of an answer, and of what it was saying.
-    fn end(&mut self, response: &ResponseId, outcome: ResponseOutcome) {
+    fn end(&mut self, response: &ResponseId, mut outcome: ResponseOutcome) {
         let only_text = self.voice.on_response_done(response.as_str());
         self.collect_voice();
         let is_odd = only_text && self.medium == Medium::Voice;
         if is_odd && outcome == ResponseOutcome::Completed {
             self.complain("text_only_response", "the model has answered in words without sound");
+            // Nobody is to wait for the sound.
+            outcome = ResponseOutcome::Incomplete;
         }
+        if outcome == ResponseOutcome::Completed {
+            self.troubles = 0;
+        }
+        self.second.on_end();
         self.answers.set(response.as_str(), Standing::Over);
         self.tell(ModelEvent::ResponseDone { response: response.clone(), outcome });
     }
 
     /// Ends an answer whose end the server does not tell, and goes on.
     fn give_up(&mut self, overdue: Overdue) {
-        if let Some(response) = overdue.response {
+        let Overdue { response, is_cancelled, next, .. } = overdue;
+        let answers = &mut self.answers;
+        let untold = response.filter(|it| answers.standing(it.as_str()) != Standing::Over);
+        // It may be told to break off: that it is over counts for more.
+        self.take(next);
+        if let Some(response) = untold {
             self.end(
                 &response,
-                match overdue.is_cancelled {
+                match is_cancelled {
                     true => ResponseOutcome::Cancelled,
                     false => ResponseOutcome::Failed("response_timeout".to_owned()),
                 },
             );
         }
-        self.take(overdue.next);
+        // What was to be said in place of an answer that failed is late, too.
+        self.drop_second();
     }
 
     fn on_error(&mut self, error: &ErrorBody, now: Instant) {
@@ -274,9 +377,14 @@ impl Dialogue {
                     self.give_up(overdue);
                 }
             }
-            Severity::Fatal => {
-                let reason = format!("{}: {}", error.code(), error.message);
-                self.failure = Some(ModelFailure::Lost(reason));
+            Severity::Fatal => self.breakdown = Some(Breakdown::Fatal(line(error))),
+            Severity::Expired => self.breakdown = Some(Breakdown::Lost(line(error))),
+            Severity::Failing => {
+                self.troubles += 1;
+                if self.troubles >= TROUBLES_MAX {
+                    self.breakdown = Some(Breakdown::Lost(line(error)));
+                }
+                self.complain(error.code(), &error.message);
             }
             Severity::Survivable => self.complain(error.code(), &error.message),
         }
@@ -330,8 +438,7 @@ impl Dialogue {
     }
 
     fn create_item(&mut self, item: Item) {
-        let create = ItemCreate { previous_item_id: None, item: Box::new(item) };
-        self.request("item", ClientEvent::ItemCreate(create));
+        self.add_item(item, None);
     }
 
     fn request(&mut self, purpose: &str, event: ClientEvent<'static>) {
@@ -344,8 +451,14 @@ impl Dialogue {
         self.items.extend(std::iter::from_fn(|| self.voice.poll_item()));
     }
 
+    fn collect_words(&mut self) {
+        while let Some(event) = self.ear.poll_words() {
+            self.tell(event);
+        }
+    }
+
     fn tell(&mut self, event: ModelEvent) {
-        self.items.push_back(ModelItem::Event(event));
+        self.items.push_back(ModelItem::Event(self.told.renamed(event)));
     }
 
     fn complain(&mut self, code: &str, message: &str) {
@@ -354,54 +467,26 @@ impl Dialogue {
     }
 }
 
+fn line(error: &ErrorBody) -> String {
+    format!("{}: {}", error.code(), error.message)
+}
+
 /// The words that make a model say a text and nothing else.
-pub(super) fn say(text: &str) -> Pii<String> {
+fn say(text: &str) -> Pii<String> {
     Pii::new(format!("Say exactly: \"{text}\""))
 }
 
-/// The answer an event belongs to, if it is told apart by it.
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others belong to no answer")]
-fn response_of<'e>(event: &'e ServerEvent<'_>) -> Option<&'e str> {
-    let id = match event {
-        ServerEvent::AudioDelta(event) => &event.response_id,
-        ServerEvent::AudioDone(event) => event.response_id.as_str(),
-        ServerEvent::TranscriptDelta(event) | ServerEvent::TextDelta(event) => &event.response_id,
-        ServerEvent::TranscriptDone(event) => &event.response_id,
-        ServerEvent::TextDone(event) => &event.response_id,
-        ServerEvent::OutputItemAdded(event) | ServerEvent::OutputItemDone(event) => {
-            &event.response_id
-        }
-        ServerEvent::PartAdded(event) | ServerEvent::PartDone(event) => &event.response_id,
-        ServerEvent::ArgumentsDelta(event) => &event.response_id,
-        ServerEvent::ArgumentsDone(event) => &event.response_id,
-        ServerEvent::ResponseDone(event) => &event.response.id,
-        _ => return None,
-    };
-    Some(id)
-}
+/// How long a server that answers by itself may take to begin. Beyond this, there was no speech
+/// in the turn after all.
+const OWED_LIMIT: Duration = Duration::from_secs(10);
 
-fn outcome(response: &Response) -> ResponseOutcome {
-    let details = response.status_details.as_ref();
-    match response.status {
-        ResponseStatus::Completed | ResponseStatus::InProgress | ResponseStatus::Other => {
-            ResponseOutcome::Completed
-        }
-        ResponseStatus::Cancelled => ResponseOutcome::Cancelled,
-        ResponseStatus::Incomplete => ResponseOutcome::Incomplete,
-        ResponseStatus::Failed => {
-            let error = details.and_then(|details| details.error.as_ref());
-            let code = error.map_or("failed", ErrorBody::code);
-            ResponseOutcome::Failed(code.to_owned())
-        }
-    }
-}
+/// So many errors of its own, without an answer in between, are too many for a session.
+const TROUBLES_MAX: u32 = 2;
 
-fn tag(response: &Response) -> Option<u64> {
-    response.metadata.as_ref()?.get(TAG)?.parse().ok()
-}
-
-/// The key in a response's metadata under which we find our own requests again.
-const TAG: &str = "callbridge";
+mod again;
+mod reading;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words_tests;

@@ -11,8 +11,12 @@ pub(super) enum Severity {
     Answering,
     /// Our request to break off was refused, because there was nothing to break off.
     NothingToCancel,
-    /// The session is of no use any more.
+    /// No session is of any use.
     Fatal,
+    /// This session is over; another may be opened.
+    Expired,
+    /// The server is in trouble. Said twice, this session is of no use any more.
+    Failing,
     /// Worth telling; the session goes on.
     Survivable,
 }
@@ -25,6 +29,8 @@ pub(super) fn severity(error: &ErrorBody) -> Severity {
         "input_audio_buffer_commit_empty"
         | "item_truncate_invalid_item_id"
         | "item_delete_invalid_item_id" => Severity::Benign,
+        "session_expired" | "max_duration" => Severity::Expired,
+        "server_error" => Severity::Failing,
         code if is_fatal(code) => Severity::Fatal,
         _ if is_about_a_cut(error) => Severity::Benign,
         _ => Severity::Survivable,
@@ -41,8 +47,18 @@ pub(super) fn is_fatal(code: &str) -> bool {
             | "billing_hard_limit_reached"
             | "invalid_model"
             | "beta_api_shape_disabled"
-            | "session_expired"
     )
+}
+
+/// Whether an answer that failed with this code may be had in a moment.
+pub(super) fn is_passing(code: &str) -> bool {
+    matches!(code, "rate_limit_exceeded" | "inference_rate_limit_exceeded" | "server_error")
+}
+
+/// Whether a socket that was closed with this code may be opened again: the server goes away,
+/// has failed, is overloaded, or said nothing at all (RFC 6455, section 7.4.1).
+pub(super) const fn may_reopen(code: u16) -> bool {
+    matches!(code, 1001 | 1005 | 1006 | 1011 | 1012 | 1013 | 1014)
 }
 
 /// A cut that came too late, or that named sound the server does not have.
@@ -71,7 +87,8 @@ mod tests {
                 Severity::Benign,
             ),
             ("invalid_value", "tools[0]: no such thing", Severity::Survivable),
-            ("session_expired", "Your session hit the limit of 60 minutes.", Severity::Fatal),
+            ("session_expired", "Your session hit the limit of 60 minutes.", Severity::Expired),
+            ("server_error", "We are sorry.", Severity::Failing),
             ("invalid_api_key", "", Severity::Fatal),
             ("something_new", "", Severity::Survivable),
         ];

@@ -1,20 +1,32 @@
 //! The `OpenAI` Realtime API (GA) over a WebSocket, and every server that speaks the same.
 
 mod answers;
+mod chronicle;
 mod connect;
+mod conversation;
+#[cfg(test)]
+mod dialect_tests;
 mod dialogue;
 mod ear;
 mod errors;
 mod heartbeat;
+mod links;
+mod ports;
 mod recent;
+mod retry;
 mod sequencer;
 mod session;
 mod setup;
+mod socket;
+mod tape;
 mod tools;
+mod transcripts;
 mod voice;
 
 use tokio::sync::mpsc;
 
+pub use self::conversation::Conversation;
+pub use self::ports::{ConnectError, LinkId, Output, WallClock};
 use self::session::Ports;
 use super::{
     ACTIONS_CAPACITY, AUDIO_CAPACITY, AudioQueue, ITEMS_CAPACITY, ModelLink, ModelProfile,

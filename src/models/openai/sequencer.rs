@@ -9,6 +9,8 @@
 //!                          |  +---> Blocked                 ^    done
 //!                          +--------------------------------+
 //!                             cancel (sent once the answer has a name)
+//!
+//!   Active --- failed in passing ---> Resting --- a moment later ---> Requested
 //! ```
 //!
 //! A server writes one answer at a time. What is asked for meanwhile is merged into one request
@@ -41,6 +43,32 @@ pub(super) struct Overdue {
     pub(super) next: Option<Step>,
 }
 
+/// What was due, when its time has come.
+#[derive(Debug, PartialEq)]
+pub(super) enum Due {
+    /// Something was waited for in vain.
+    Overdue(Overdue),
+    /// It is time to ask again.
+    Again(Option<Step>),
+}
+
+/// What was under way when the server was lost.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Wreck {
+    /// The answer that was being given, if it had a name.
+    pub(super) running: Option<Running>,
+    /// What had been asked for and not begun.
+    pub(super) waiting: Option<Request>,
+}
+
+/// An answer that was being given.
+#[derive(Debug, PartialEq)]
+pub(super) struct Running {
+    pub(super) response: ResponseId,
+    /// What it answers; `None` if it had been told to break off.
+    pub(super) request: Option<Request>,
+}
+
 /// The machine.
 #[derive(Debug, Default)]
 pub(super) struct Sequencer {
@@ -55,9 +83,48 @@ pub(super) struct Sequencer {
     tags_come_back: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Request {
-    instructions: Option<Pii<String>>,
+/// An answer that somebody wants; or two, of which one has words of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Request {
+    /// Whether the agent is to say what it has to say, by its own instructions.
+    is_plain: bool,
+    /// What to say, in place of the agent's own instructions.
+    pub(super) instructions: Option<Pii<String>>,
+}
+
+impl Request {
+    pub(super) const fn new(instructions: Option<Pii<String>>) -> Self {
+        Self { is_plain: instructions.is_none(), instructions }
+    }
+
+    /// What was wanted before, if anything was, and what is wanted after it.
+    pub(super) fn both(before: Option<Self>, later: Self) -> Self {
+        match before {
+            Some(before) => before.and(later),
+            None => later,
+        }
+    }
+
+    /// What is wanted twice without words is wanted once; words are said together.
+    fn and(self, later: Self) -> Self {
+        let instructions = match (self.instructions, later.instructions) {
+            (Some(first), Some(second)) => {
+                Some(Pii::new(format!("{}\n\n{}", first.expose(), second.expose())))
+            }
+            (first, second) => first.or(second),
+        };
+        Self { is_plain: self.is_plain || later.is_plain, instructions }
+    }
+
+    /// The one answer to ask for, and the other.
+    fn first(self) -> (Self, Option<Self>) {
+        match self {
+            Self { is_plain: true, instructions: Some(words) } => {
+                (Self::new(None), Some(Self::new(Some(words))))
+            }
+            one => (one, None),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -71,11 +138,13 @@ enum State {
     Revoked { tag: u64, until: Instant },
     /// The server refused to answer: it says it is at another answer, which we do not know.
     Blocked { until: Instant },
-    /// The server is answering. `assumed` is our request, as long as only the order of events
-    /// says that this is the answer to it.
-    Active { response: ResponseId, assumed: Option<Request>, until: Instant },
+    /// The server is answering, of its own accord or because we asked. `is_assumed`: only the
+    /// order of events says that this is the answer to what we asked.
+    Active { response: ResponseId, asked: Option<Request>, is_assumed: bool, until: Instant },
     /// The server has been told to break off.
     Cancelling { response: ResponseId, until: Instant },
+    /// The server could not answer just then; it is asked again in a moment.
+    Resting { request: Request, until: Instant },
 }
 
 impl Sequencer {
@@ -85,8 +154,8 @@ impl Sequencer {
         instructions: Option<Pii<String>>,
         now: Instant,
     ) -> Option<Step> {
-        let merged = self.waiting.take().and_then(|request| request.instructions);
-        self.waiting = Some(Request { instructions: merge(merged, instructions) });
+        let wanted = Request::new(instructions);
+        self.waiting = Some(Request::both(self.waiting.take(), wanted));
         self.next_if_free(now)
     }
 
@@ -102,6 +171,7 @@ impl Sequencer {
                 None
             }
             State::Active { response, .. } => Some(self.break_off(response, now)),
+            State::Resting { .. } => None,
             unchanged @ (State::Free
             | State::Revoked { .. }
             | State::Blocked { .. }
@@ -129,11 +199,11 @@ impl Sequencer {
             State::Requested { tag: ours, request, .. } if !self.answers(ours, tag) => {
                 // The server was quicker by itself. It will refuse our request; ask again later.
                 self.wait_again(request);
-                self.activate(response, None, now);
+                self.activate(response, None, false, now);
                 None
             }
             State::Requested { request, .. } => {
-                self.activate(response, Some(request).filter(|_| tag.is_none()), now);
+                self.activate(response, Some(request), tag.is_none(), now);
                 None
             }
             State::Revoked { tag: ours, .. } if self.answers(ours, tag) => {
@@ -143,8 +213,9 @@ impl Sequencer {
             | State::Revoked { .. }
             | State::Blocked { .. }
             | State::Active { .. }
-            | State::Cancelling { .. } => {
-                self.activate(response, None, now);
+            | State::Cancelling { .. }
+            | State::Resting { .. } => {
+                self.activate(response, None, false, now);
                 None
             }
         }
@@ -162,8 +233,19 @@ impl Sequencer {
             State::Free
             | State::Requested { .. }
             | State::Revoked { .. }
-            | State::Blocked { .. } => None,
+            | State::Blocked { .. }
+            | State::Resting { .. } => None,
         }
+    }
+
+    /// Whether nothing runs, and nothing is asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == State::Free && self.waiting.is_none()
+    }
+
+    /// Whether an answer was asked for that has not begun, or runs.
+    pub(super) const fn is_asking(&self) -> bool {
+        !matches!(self.state, State::Free | State::Blocked { .. } | State::Resting { .. })
     }
 
     /// Something came of an answer: it lives.
@@ -187,7 +269,7 @@ impl Sequencer {
             State::Active { response: running, .. }
             | State::Cancelling { response: running, .. } => running == response,
             State::Blocked { .. } => true,
-            State::Free => false,
+            State::Free | State::Resting { .. } => false,
         };
         if over {
             self.state = State::Free;
@@ -207,14 +289,15 @@ impl Sequencer {
             State::Revoked { .. } => {
                 self.state = State::Blocked { until: now + UNKNOWN_ANSWER_LIMIT };
             }
-            State::Active { response, assumed: Some(request), until } => {
+            State::Active { response, asked: Some(request), is_assumed: true, until } => {
                 self.wait_again(request);
-                self.state = State::Active { response, assumed: None, until };
+                self.state = State::Active { response, asked: None, is_assumed: false, until };
             }
             unchanged @ (State::Free
             | State::Blocked { .. }
             | State::Active { .. }
-            | State::Cancelling { .. }) => self.state = unchanged,
+            | State::Cancelling { .. }
+            | State::Resting { .. }) => self.state = unchanged,
         }
     }
 
@@ -227,6 +310,63 @@ impl Sequencer {
         Some(self.free("response.done after a refused cancel", now))
     }
 
+    /// An answer failed in passing: it is asked for again in a moment. False if it is not the one
+    /// that runs, or not wanted any more.
+    pub(super) fn on_failed(
+        &mut self,
+        response: &ResponseId,
+        tag: Option<u64>,
+        until: Instant,
+    ) -> bool {
+        let request = match &self.state {
+            State::Active { response: running, asked, .. } if running == response => {
+                asked.clone().unwrap_or_default()
+            }
+            State::Requested { tag: ours, request, .. } if tag == Some(*ours) => request.clone(),
+            State::Free
+            | State::Requested { .. }
+            | State::Revoked { .. }
+            | State::Blocked { .. }
+            | State::Active { .. }
+            | State::Cancelling { .. }
+            | State::Resting { .. } => return false,
+        };
+        self.state = State::Resting { request, until };
+        true
+    }
+
+    /// The server says when it will be able to answer again.
+    pub(super) fn rest_until(&mut self, at: Instant) {
+        if let State::Resting { until, .. } = &mut self.state {
+            *until = at;
+        }
+    }
+
+    /// Does not ask again for an answer that failed. True if that was to be done.
+    pub(super) fn drop_resting(&mut self, now: Instant) -> (bool, Option<Step>) {
+        if !matches!(self.state, State::Resting { .. }) {
+            return (false, None);
+        }
+        self.state = State::Free;
+        (true, self.next_if_free(now))
+    }
+
+    /// The server is gone: tells what was under way, and forgets it.
+    pub(super) fn dismantle(&mut self) -> Wreck {
+        let running = match std::mem::take(&mut self.state) {
+            State::Requested { request, .. } | State::Resting { request, .. } => {
+                self.wait_again(request);
+                None
+            }
+            State::Active { response, asked, .. } => {
+                Some(Running { response, request: Some(asked.unwrap_or_default()) })
+            }
+            State::Cancelling { response, .. } => Some(Running { response, request: None }),
+            State::Free | State::Revoked { .. } | State::Blocked { .. } => None,
+        };
+        Wreck { running, waiting: self.waiting.take() }
+    }
+
     /// When this machine will have waited long enough, and for what.
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         match self.state {
@@ -237,16 +377,30 @@ impl Sequencer {
             State::Blocked { until } => Some((until, "an unknown answer's end")),
             State::Active { until, .. } => Some((until, "progress of an answer")),
             State::Cancelling { until, .. } => Some((until, "response.done after a cancel")),
+            State::Resting { until, .. } => Some((until, "the moment to ask again")),
         }
     }
 
     /// Frees a machine that has waited long enough.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Overdue> {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
         let (until, reason) = self.poll_timeout()?;
         if now < until {
             return None;
         }
-        Some(self.free(reason, now))
+        if let State::Resting { request, .. } = &self.state {
+            let request = request.clone();
+            self.state = State::Free;
+            self.wait_again(request);
+            return Some(Due::Again(self.next_if_free(now)));
+        }
+        if let State::Active { response, .. } = &self.state {
+            // The server may be at it for ever: it takes nothing else before it has let go.
+            let response = response.clone();
+            let next = Some(self.break_off(response.clone(), now));
+            let overdue = Overdue { response: Some(response), is_cancelled: false, reason, next };
+            return Some(Due::Overdue(overdue));
+        }
+        Some(Due::Overdue(self.free(reason, now)))
     }
 
     /// Waits no longer, and goes on with what had to wait.
@@ -262,9 +416,15 @@ impl Sequencer {
         tag.map_or(!self.tags_come_back, |tag| tag == ours)
     }
 
-    fn activate(&mut self, response: &ResponseId, assumed: Option<Request>, now: Instant) {
-        let until = now + SILENCE_LIMIT;
-        self.state = State::Active { response: response.clone(), assumed, until };
+    fn activate(
+        &mut self,
+        response: &ResponseId,
+        asked: Option<Request>,
+        is_assumed: bool,
+        now: Instant,
+    ) {
+        let (response, until) = (response.clone(), now + SILENCE_LIMIT);
+        self.state = State::Active { response, asked, is_assumed, until };
     }
 
     fn break_off(&mut self, response: ResponseId, now: Instant) -> Step {
@@ -274,30 +434,23 @@ impl Sequencer {
 
     /// Puts a refused request in front of what was asked for after it.
     fn wait_again(&mut self, request: Request) {
-        let later = self.waiting.take().and_then(|later| later.instructions);
-        self.waiting = Some(Request { instructions: merge(request.instructions, later) });
+        self.waiting = Some(match self.waiting.take() {
+            Some(later) => request.and(later),
+            None => request,
+        });
     }
 
     fn next_if_free(&mut self, now: Instant) -> Option<Step> {
         if self.state != State::Free {
             return None;
         }
-        let request = self.waiting.take()?;
+        let (request, rest) = self.waiting.take()?.first();
+        self.waiting = rest;
         self.tags += 1;
         let tag = self.tags;
         let instructions = request.instructions.clone();
         self.state = State::Requested { tag, request, until: now + CREATED_LIMIT };
         Some(Step::Create { tag, instructions })
-    }
-}
-
-/// Both, in their order; an answer without instructions of its own adds none.
-fn merge(first: Option<Pii<String>>, second: Option<Pii<String>>) -> Option<Pii<String>> {
-    match (first, second) {
-        (Some(first), Some(second)) => {
-            Some(Pii::new(format!("{}\n\n{}", first.expose(), second.expose())))
-        }
-        (first, second) => first.or(second),
     }
 }
 
@@ -329,12 +482,22 @@ mod tests {
     fn requests_while_busy_become_one_request_after_it() {
         let (mut sequencer, now) = active("r1");
         assert_eq!(sequencer.request(None, now), None);
-        assert_eq!(sequencer.request(Some(Pii::new("Be brief.".into())), now), None);
-        assert_eq!(sequencer.request(Some(Pii::new("Be kind.".into())), now), None);
-        let merged = Some(Pii::new("Be brief.\n\nBe kind.".to_owned()));
-        let next = Some(Step::Create { tag: 2, instructions: merged });
-        assert_eq!(sequencer.on_done(&id("r1"), None, now), next);
+        assert_eq!(sequencer.request(None, now), None);
+        assert_eq!(sequencer.on_done(&id("r1"), None, now), create(2));
         assert_eq!(sequencer.on_done(&id("r1"), None, now), None);
+    }
+
+    #[test]
+    fn words_to_say_are_said_together_and_do_not_replace_an_answer() {
+        let (mut sequencer, now) = active("r1");
+        assert_eq!(sequencer.request(Some(Pii::new("Be brief.".into())), now), None);
+        assert_eq!(sequencer.request(None, now), None);
+        assert_eq!(sequencer.request(Some(Pii::new("Be kind.".into())), now), None);
+        assert_eq!(sequencer.on_done(&id("r1"), None, now), create(2));
+        assert_eq!(sequencer.on_created(&id("r2"), Some(2), now), None);
+        let words = Some(Pii::new("Be brief.\n\nBe kind.".to_owned()));
+        let next = Some(Step::Create { tag: 3, instructions: words });
+        assert_eq!(sequencer.on_done(&id("r2"), Some(2), now), next);
     }
 
     #[test]
@@ -368,7 +531,6 @@ mod tests {
     fn a_request_right_after_a_cancel_waits_for_the_cancelled_answers_end() {
         let (mut sequencer, now) = active("r1");
         sequencer.cancel(now);
-        assert_eq!(sequencer.request(None, now), None);
         assert_eq!(sequencer.request(Some(Pii::new("Be brief.".into())), now), None);
         let instructions = Some(Pii::new("Be brief.".to_owned()));
         let next = Some(Step::Create { tag: 2, instructions });
@@ -392,9 +554,9 @@ mod tests {
         sequencer.cancel(now);
         sequencer.request(None, now);
         let (until, _) = sequencer.poll_timeout().unwrap();
-        let overdue = sequencer.handle_timeout(until).unwrap();
-        assert!(overdue.is_cancelled);
-        assert_eq!((overdue.response, overdue.next), (Some(id("r1")), create(2)));
+        let over = overdue(&mut sequencer, until);
+        assert!(over.is_cancelled);
+        assert_eq!((over.response, over.next), (Some(id("r1")), create(2)));
     }
 
     #[test]
@@ -414,7 +576,7 @@ mod tests {
         sequencer.cancel(now);
         sequencer.request(None, now);
         let (until, _) = sequencer.poll_timeout().unwrap();
-        assert_eq!(sequencer.handle_timeout(until).unwrap().next, create(2));
+        assert_eq!(overdue(&mut sequencer, until).next, create(2));
         assert!(sequencer.is_revoked(Some(1)) && !sequencer.is_revoked(Some(2)));
         assert_eq!(sequencer.on_created(&id("r1"), Some(1), now), cancel("r1"));
         assert_eq!(sequencer.on_done(&id("r1"), Some(1), now), create(3));
@@ -488,12 +650,15 @@ mod tests {
         sequencer.request(None, now);
         let (until, _) = sequencer.poll_timeout().unwrap();
         assert_eq!(sequencer.handle_timeout(now), None);
-        let overdue = sequencer.handle_timeout(until).unwrap();
-        assert_eq!(overdue.response, Some(id("r1")));
-        assert_eq!(overdue.next, create(2));
+        let over = overdue(&mut sequencer, until);
+        assert_eq!(over.response, Some(id("r1")));
+        assert_eq!(over.next, cancel("r1"));
+        let (until, reason) = sequencer.poll_timeout().unwrap();
+        assert_eq!(reason, "response.done after a cancel");
+        assert_eq!(overdue(&mut sequencer, until).next, create(2));
         let (until, reason) = sequencer.poll_timeout().unwrap();
         assert_eq!(reason, "response.created");
-        assert_eq!(sequencer.handle_timeout(until).unwrap().next, None);
+        assert_eq!(overdue(&mut sequencer, until).next, None);
         assert_eq!(sequencer.poll_timeout(), None);
     }
 
@@ -539,5 +704,49 @@ mod tests {
     #[expect(clippy::unnecessary_wraps, reason = "as the machine answers")]
     fn cancel(response: &str) -> Option<Step> {
         Some(Step::Cancel { response: id(response) })
+    }
+
+    fn overdue(sequencer: &mut Sequencer, until: Instant) -> Overdue {
+        match sequencer.handle_timeout(until) {
+            Some(Due::Overdue(overdue)) => overdue,
+            other => panic!("nothing is overdue: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_that_failed_is_asked_for_again_in_a_moment() {
+        let (mut sequencer, now) = free();
+        let instructions = Some(Pii::new("Be brief.".to_owned()));
+        sequencer.request(instructions.clone(), now);
+        sequencer.on_created(&id("r1"), Some(1), now);
+        let until = now + Duration::from_secs(1);
+        assert!(sequencer.on_failed(&id("r1"), Some(1), until));
+        assert_eq!(sequencer.handle_timeout(now), None);
+        let again = Due::Again(Some(Step::Create { tag: 2, instructions }));
+        assert_eq!(sequencer.handle_timeout(until), Some(again));
+    }
+
+    #[test]
+    fn a_cancel_drops_what_was_to_be_asked_again() {
+        let (mut sequencer, now) = active("r1");
+        assert!(sequencer.on_failed(&id("r1"), None, now + Duration::from_secs(1)));
+        assert_eq!(sequencer.cancel(now), None);
+        assert!(sequencer.is_idle());
+        assert_eq!(sequencer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_wreck_tells_what_was_wanted() {
+        let (mut sequencer, now) = free();
+        let request = |text: &str| Some(Request::new(Some(Pii::new(text.to_owned()))));
+        sequencer.request(Some(Pii::new("one".to_owned())), now);
+        let wreck = Wreck { running: None, waiting: request("one") };
+        assert_eq!(sequencer.dismantle(), wreck);
+        sequencer.request(Some(Pii::new("one".to_owned())), now);
+        sequencer.request(Some(Pii::new("two".to_owned())), now);
+        sequencer.on_created(&id("r1"), Some(2), now);
+        let running = Some(Running { response: id("r1"), request: request("one") });
+        assert_eq!(sequencer.dismantle(), Wreck { running, waiting: request("two") });
+        assert!(sequencer.is_idle());
     }
 }

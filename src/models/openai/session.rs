@@ -1,24 +1,22 @@
-//! One session with a Realtime server: an actor that joins socket, queues and dialogue.
+//! The shell of a conversation: an actor that gives it sockets, queues and time.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::connect::{Socket, connect};
-use super::dialogue::{Dialogue, say};
-use super::errors;
-use super::heartbeat::{Beat, Heartbeat};
-use super::setup::session_update;
+use super::conversation::Conversation;
+use super::ports::{LinkId, Output, WallClock};
+use super::socket::{CLOSE_LIMIT, Line, News, NewsPort, ping};
 use crate::agent::{AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure};
 use crate::media::Frame24k;
-use crate::models::wire::{ClientEvent, ServerEvent, append_frame};
-use crate::models::{ACTIONS_CAPACITY, ModelItem, ModelProfile};
+use crate::models::wire::FrameWriter;
+use crate::models::{ModelItem, ModelProfile};
 use crate::sys::clock;
+use crate::sys::tasks::Task;
 
 /// The session's ends of the link.
 #[derive(Debug)]
@@ -29,101 +27,37 @@ pub(super) struct Ports {
     pub(super) items: mpsc::Sender<ModelItem>,
 }
 
-/// Runs a session from connecting to its end; the last item says why, if nobody asked for it.
-pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, medium: Medium, mut ports: Ports) {
-    let mut held = VecDeque::new();
-    let started = tokio::select! {
-        started = start(&profile, &spec, medium) => started,
-        () = hold_until_closed(&mut ports.actions, &mut held) => return,
-    };
+/// Runs a conversation to its end; the last item says why, if nobody asked for it.
+pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, medium: Medium, ports: Ports) {
+    let name = profile.name.clone();
     let items = ports.items.clone();
-    let failure = match started {
-        Ok(socket) => {
-            let greeting = spec.model.greeting.filter(|_| medium == Medium::Voice);
-            let session = Session::new(&profile, medium, socket, ports);
-            session.run(greeting, held).await.err()
-        }
-        Err(failure) => Some(failure),
+    let wall_clock = WallClock { now: clock::now(), unix_ms: clock::unix_ms() };
+    let ended = match Conversation::new(&profile, &spec, medium, wall_clock) {
+        Ok(conversation) => Session::new(profile, medium, conversation, ports).run().await,
+        Err(failure) => Err(failure),
     };
-    if let Some(failure) = failure {
-        tracing::info!(profile = profile.name, code = failure.code(), "a model session failed");
+    if let Err(failure) = ended {
+        tracing::info!(profile = name, code = failure.code(), "a model session failed");
         // A link that is gone has nobody to tell.
         let _ = items.send(ModelItem::Event(ModelEvent::Failed(failure))).await;
     }
 }
 
-/// Connects and configures. `session.created` is not waited for: some servers never send it
-/// unasked, and the update may follow the connection at once.
-async fn start(
-    profile: &ModelProfile,
-    spec: &AgentSpec,
-    medium: Medium,
-) -> Result<Socket, ModelFailure> {
-    let update =
-        session_update(profile, spec, medium).map_err(|error| unavailable(error.to_string()))?;
-    let mut socket = connect(profile, medium).await?;
-    let update = ClientEvent::SessionUpdate(update).encode(Some(UPDATE_ID));
-    send(&mut socket, Message::text(update))
-        .await
-        .map_err(|error| unavailable(error.to_string()))?;
-
-    let limit = profile.deadlines.configure;
-    let mut complaint = None;
-    timeout(limit, configured(&mut socket, &mut complaint)).await.unwrap_or_else(|_| {
-        let last = complaint.map(|last| format!("; its last error: {last}")).unwrap_or_default();
-        Err(unavailable(format!("no session.updated within {} ms{last}", limit.as_millis())))
-    })?;
-    Ok(socket)
-}
-
-/// Waits until the server has taken our settings. Errors that do not name them are remembered.
-async fn configured(
-    socket: &mut Socket,
-    complaint: &mut Option<String>,
-) -> Result<(), ModelFailure> {
-    loop {
-        let Some(text) = received(socket.next().await).map_err(unavailable)? else { continue };
-        match decode(&text) {
-            Some(ServerEvent::SessionUpdated(_)) => return Ok(()),
-            Some(ServerEvent::Error(event)) => {
-                let error = event.error;
-                let told = format!("{}: {}", error.code(), error.message);
-                let is_ours = error.event_id.as_deref() == Some(UPDATE_ID);
-                if is_ours || errors::is_fatal(error.code()) {
-                    return Err(unavailable(told));
-                }
-                *complaint = Some(told);
-            }
-            other => {
-                let kind = other.as_ref().map(ServerEvent::type_name);
-                tracing::trace!(kind, "a model event before the session stands");
-            }
-        }
-    }
-}
-
-/// Keeps what the agent wants done until there is a session; comes back when it wants none.
-async fn hold_until_closed(
-    actions: &mut mpsc::Receiver<ModelAction>,
-    held: &mut VecDeque<ModelAction>,
-) {
-    while held.len() < ACTIONS_CAPACITY {
-        match actions.recv().await {
-            None | Some(ModelAction::Close) => return,
-            Some(action) => held.push_back(action),
-        }
-    }
-    std::future::pending::<()>().await;
-}
-
-/// A session that stands.
+/// A conversation and what it needs.
 struct Session {
-    socket: Socket,
+    profile: ModelProfile,
+    medium: Medium,
+    conversation: Conversation,
     ports: Ports,
-    dialogue: Dialogue,
-    heartbeat: Heartbeat,
-    /// For frames on their way out.
-    buffer: BytesMut,
+    /// What the agent has not taken yet. While there is something, no socket is read.
+    waiting: VecDeque<ModelItem>,
+    lines: Vec<Line>,
+    /// Sockets on which we are saying goodbye.
+    closing: Vec<Task>,
+    news: mpsc::Receiver<(LinkId, News)>,
+    news_port: NewsPort,
+    /// For frames on their way out, and for whom.
+    writer: Option<(LinkId, FrameWriter)>,
 }
 
 /// What has happened.
@@ -131,150 +65,174 @@ struct Session {
 enum Input {
     Action(ModelAction),
     Frame(Frame24k),
-    Text(Utf8Bytes),
+    News(LinkId, News),
     /// Something has waited long enough.
     Deadline,
-    /// An item was taken, or the socket gave no more than a sign of life.
+    /// An item was taken.
     Nothing,
     /// The agent wants no session any more.
     Closed,
 }
 
 impl Session {
-    fn new(profile: &ModelProfile, medium: Medium, socket: Socket, ports: Ports) -> Self {
-        let deadlines = &profile.deadlines;
-        let heartbeat = Heartbeat::new(deadlines.ping_every, deadlines.ping_limit, clock::now());
-        let buffer = match medium {
-            Medium::Voice => BytesMut::with_capacity(APPEND_BUFFER_BYTES),
-            Medium::Text => BytesMut::new(),
-        };
-        let dialogue = Dialogue::new(medium, profile.images);
-        Self { socket, ports, dialogue, heartbeat, buffer }
+    fn new(
+        profile: ModelProfile,
+        medium: Medium,
+        conversation: Conversation,
+        ports: Ports,
+    ) -> Self {
+        let (news_port, news) = mpsc::channel(NEWS_CAPACITY);
+        Self {
+            profile,
+            medium,
+            conversation,
+            ports,
+            waiting: VecDeque::new(),
+            lines: Vec::new(),
+            closing: Vec::new(),
+            news,
+            news_port,
+            writer: None,
+        }
     }
 
-    /// Greets, does what had to wait, and converses until somebody ends it.
-    async fn run(
-        mut self,
-        greeting: Option<String>,
-        held: VecDeque<ModelAction>,
-    ) -> Result<(), ModelFailure> {
-        self.deliver(ModelItem::Event(ModelEvent::Ready)).await;
-        let greeting = greeting.as_deref().map(say);
-        let greet = greeting.map(|text| ModelAction::Respond { instructions: Some(text) });
-        for action in greet.into_iter().chain(held) {
-            self.dialogue.handle_action(action, clock::now());
-        }
-        let ended = self.converse().await;
-        if ended.is_ok() {
-            self.close().await;
-        } else {
-            self.deliver_rest().await;
-        }
-        ended
-    }
-
-    /// One input, one change of the dialogue, everything that follows from it, and again.
-    async fn converse(&mut self) -> Result<(), ModelFailure> {
+    /// One input, everything that follows from it, and again.
+    async fn run(mut self) -> Result<(), ModelFailure> {
         loop {
-            self.send_requests().await?;
-            if let Some(failure) = self.dialogue.poll_failure() {
-                return Err(failure);
-            }
-            match self.next_input().await? {
-                Input::Action(action) => self.dialogue.handle_action(action, clock::now()),
-                Input::Frame(frame) => self.send_frame(&frame).await?,
-                Input::Text(text) => {
-                    if let Some(event) = decode(&text) {
-                        self.dialogue.handle_event(event, clock::now());
-                    }
+            if let Some(ended) = self.obey() {
+                self.deliver_rest().await;
+                if ended.is_ok() {
+                    self.say_goodbye().await;
                 }
-                Input::Deadline => self.handle_timeout().await?,
+                return ended;
+            }
+            let input = self.next_input().await;
+            let now = clock::now();
+            match input {
+                Input::Action(action) => self.conversation.handle_action(action, now),
+                Input::Closed => self.conversation.handle_action(ModelAction::Close, now),
+                Input::Frame(frame) => self.conversation.handle_frame(&frame, now),
+                Input::News(link, news) => self.pass_on(link, news, now),
+                Input::Deadline => self.handle_timeout(now),
                 Input::Nothing => {}
-                Input::Closed => return Ok(()),
             }
         }
+    }
+
+    /// Does what the conversation wants. Comes back with its end, if that is what it wants.
+    fn obey(&mut self) -> Option<Result<(), ModelFailure>> {
+        while let Some(output) = self.conversation.poll_output() {
+            match output {
+                Output::Connect(link) => {
+                    let news = self.news_port.clone();
+                    self.lines.push(Line::open(link, &self.profile, self.medium, news));
+                }
+                Output::Send { link, text } => self.send(link, Message::text(text)),
+                Output::SendFrame { link, frame } => self.send_frame(link, &frame),
+                Output::Ping(link) => self.send(link, ping()),
+                Output::Close(link) => self.close(link),
+                Output::Item(item) => self.waiting.push_back(item),
+                Output::Ended(ended) => return Some(ended),
+            }
+        }
+        None
     }
 
     /// Waits for something to happen. While the agent has not taken what there is, nothing more
     /// is read, and TCP pushes back; what the agent says still goes out.
-    async fn next_input(&mut self) -> Result<Input, ModelFailure> {
-        let has_items = self.dialogue.has_items();
-        let deadline = self.next_deadline();
+    async fn next_input(&mut self) -> Input {
+        let has_items = !self.waiting.is_empty();
+        let deadline = self.conversation.poll_timeout();
         tokio::select! {
-            action = self.ports.actions.recv() => Ok(match action {
-                None | Some(ModelAction::Close) => Input::Closed,
+            action = self.ports.actions.recv() => match action {
+                None => Input::Closed,
                 Some(action) => Input::Action(action),
-            }),
+            },
             permit = self.ports.items.reserve(), if has_items => {
-                let Ok(permit) = permit else { return Ok(Input::Closed) };
-                if let Some(item) = self.dialogue.poll_item() {
+                let Ok(permit) = permit else { return Input::Closed };
+                if let Some(item) = self.waiting.pop_front() {
                     permit.send(item);
                 }
-                Ok(Input::Nothing)
+                Input::Nothing
             }
-            message = self.socket.next(), if !has_items => {
-                self.heartbeat.on_message(clock::now());
-                let text = received(message).map_err(ModelFailure::Lost)?;
-                Ok(text.map_or(Input::Nothing, Input::Text))
+            Some((link, news)) = self.news.recv(), if !has_items => Input::News(link, news),
+            Some(frame) = next_frame(&mut self.ports.audio) => Input::Frame(frame),
+            () = until(deadline) => Input::Deadline,
+        }
+    }
+
+    fn pass_on(&mut self, link: LinkId, news: News, now: Instant) {
+        match news {
+            News::Connected => self.conversation.on_connected(link, now),
+            News::Refused(error) => {
+                self.lines.retain(|line| line.link != link);
+                self.conversation.on_refused(link, &error, now);
             }
-            Some(frame) = next_frame(&mut self.ports.audio) => Ok(Input::Frame(frame)),
-            () = sleep_until(deadline.into()) => Ok(Input::Deadline),
+            News::Text(text) => self.conversation.handle_text(link, &text, now),
+            News::Alive => self.conversation.on_alive(link, now),
+            News::Closed { code, reason } => {
+                self.lines.retain(|line| line.link != link);
+                self.conversation.on_closed(link, code, &reason, now);
+            }
         }
     }
 
-    fn next_deadline(&self) -> Instant {
-        let dialogue = self.dialogue.poll_timeout().map(|(until, _)| until);
-        dialogue.into_iter().fold(self.heartbeat.poll_timeout(), Instant::min)
+    fn handle_timeout(&mut self, now: Instant) {
+        if !self.waiting.is_empty() {
+            // We are not reading, so silence says nothing about the other ends.
+            for line in &self.lines {
+                self.conversation.on_alive(line.link, now);
+            }
+        }
+        self.conversation.handle_timeout(now);
     }
 
-    async fn handle_timeout(&mut self) -> Result<(), ModelFailure> {
-        let now = clock::now();
-        if self.dialogue.has_items() {
-            // We are not reading, so silence says nothing about the other end.
-            self.heartbeat.on_message(now);
-        }
-        self.dialogue.handle_timeout(now);
-        match self.heartbeat.handle_timeout(now) {
-            Some(Beat::Ping) => self.send(Message::Ping(Bytes::new())).await,
-            Some(Beat::Dead) => Err(ModelFailure::Lost("it gives no sign of life".to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    async fn send_requests(&mut self) -> Result<(), ModelFailure> {
-        while let Some(request) = self.dialogue.poll_request() {
-            let text = request.event.encode(Some(&request.event_id));
-            self.send(Message::text(text)).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_frame(&mut self, frame: &Frame24k) -> Result<(), ModelFailure> {
-        let bytes = append_frame(&mut self.buffer, frame);
+    fn send_frame(&mut self, link: LinkId, frame: &Frame24k) {
+        // Each server hears one stream from its beginning.
+        let (_, writer) = match self.writer.take() {
+            Some(writer) if writer.0 == link => self.writer.insert(writer),
+            _ => self.writer.insert((link, FrameWriter::new(self.profile.dialect.hears))),
+        };
+        let bytes = writer.append(frame);
         // Base64 between two constants is text; were it not, the frame would be worth nothing.
-        let Ok(text) = Utf8Bytes::try_from(bytes) else { return Ok(()) };
-        self.send(Message::Text(text)).await
+        if let Ok(text) = Utf8Bytes::try_from(bytes) {
+            self.send(link, Message::Text(text));
+        }
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), ModelFailure> {
-        send(&mut self.socket, message).await.map_err(|error| ModelFailure::Lost(error.to_string()))
+    fn send(&mut self, link: LinkId, message: Message) {
+        let is_stuck = |line: &&Line| line.link == link;
+        let is_full = self.lines.iter().find(is_stuck).is_some_and(|line| !line.send(message));
+        if is_full {
+            self.lines.retain(|line| line.link != link);
+            let reason = "it takes nothing any more";
+            self.conversation.on_closed(link, None, reason, clock::now());
+        }
     }
 
-    async fn deliver(&self, item: ModelItem) {
-        // A link that is gone shows itself on the next input.
-        let _ = self.ports.items.send(item).await;
+    /// Hangs up, and lets nobody wait for it.
+    fn close(&mut self, link: LinkId) {
+        self.closing.retain(|task| !task.is_finished());
+        if let Some(at) = self.lines.iter().position(|line| line.link == link) {
+            self.closing.push(self.lines.swap_remove(at).hang_up());
+        }
+    }
+
+    /// Gives the servers a moment to hear that we are gone.
+    async fn say_goodbye(&mut self) {
+        // Nobody reads any more, and nobody may wait for that.
+        self.news.close();
+        let closing = std::mem::take(&mut self.closing);
+        if timeout(CLOSE_LIMIT, join_all(closing)).await.is_err() {
+            tracing::debug!("a model's server did not hear us go");
+        }
     }
 
     /// What came before the end belongs before the end.
     async fn deliver_rest(&mut self) {
-        while let Some(item) = self.dialogue.poll_item() {
-            self.deliver(item).await;
-        }
-    }
-
-    async fn close(&mut self) {
-        if timeout(CLOSE_LIMIT, self.socket.close(None)).await.is_err() {
-            tracing::debug!("a model's socket did not take a close frame");
+        while let Some(item) = self.waiting.pop_front() {
+            // A link that is gone has nobody to tell.
+            let _ = self.ports.items.send(item).await;
         }
     }
 }
@@ -287,62 +245,13 @@ async fn next_frame(audio: &mut Option<mpsc::Receiver<Frame24k>>) -> Option<Fram
     }
 }
 
-/// Why a message could not be sent.
-#[derive(Debug, thiserror::Error)]
-enum SendError {
-    /// The socket is broken.
-    #[error(transparent)]
-    Socket(#[from] tokio_tungstenite::tungstenite::Error),
-    /// The server has stopped reading.
-    #[error("it takes nothing for {} s", SEND_LIMIT.as_secs())]
-    Stalled,
-}
-
-async fn send(socket: &mut Socket, message: Message) -> Result<(), SendError> {
-    timeout(SEND_LIMIT, socket.send(message)).await.map_err(|_| SendError::Stalled)??;
-    Ok(())
-}
-
-/// The text in what a socket gives, if any; the error says how the socket has ended.
-fn received(
-    message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
-) -> Result<Option<Utf8Bytes>, String> {
-    match message {
-        Some(Ok(Message::Text(text))) => Ok(Some(text)),
-        Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-            Ok(None)
-        }
-        Some(Ok(Message::Close(Some(frame)))) => {
-            Err(format!("closed with {}: {}", u16::from(frame.code), frame.reason))
-        }
-        Some(Ok(Message::Close(None))) => Err("closed without a reason".to_owned()),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the connection is gone".to_owned()),
+/// Waits until something is due; forever, if nothing is.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 
-fn decode(text: &str) -> Option<ServerEvent<'_>> {
-    match ServerEvent::decode(text) {
-        Ok(message) => Some(message.event),
-        Err(error) => {
-            tracing::debug!(%error, "a model event that cannot be read");
-            None
-        }
-    }
-}
-
-fn unavailable(reason: impl Into<String>) -> ModelFailure {
-    ModelFailure::Unavailable(reason.into())
-}
-
-/// The event id of our settings, by which their refusal is known.
-const UPDATE_ID: &str = "setup_1";
-
-/// How long a server may take nothing from its socket before it counts as lost.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a close frame may take: it is a courtesy.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Room for a few frames as events, of about 1.4 kB each.
-const APPEND_BUFFER_BYTES: usize = 8 * 1024;
+/// News of sockets that may wait. When full: they are not read, and TCP pushes back.
+const NEWS_CAPACITY: usize = 4;

@@ -1,10 +1,11 @@
 //! The settings a session begins with, from the agent's spec and the profile.
 
-use crate::agent::{AgentSpec, Medium, ToolSpec};
+use crate::agent::{AgentSpec, Medium, ToolSpec, TurnDetection as Turns};
 use crate::models::ModelProfile;
+use crate::models::dialect::{Dialect, Feature};
 use crate::models::wire::{
-    AudioFormat, AudioInput, AudioOutput, Field, JsonError, Session, SessionAudio, SessionUpdate,
-    Tool, Transcription, TurnDetection, Voice,
+    AudioFormat, AudioInput, AudioOutput, Field, JsonError, NoiseReduction, Session, SessionAudio,
+    SessionUpdate, Tool, Transcription, TurnDetection, Voice,
 };
 
 /// Why there can be no session for this agent.
@@ -13,6 +14,14 @@ pub(super) enum SetupError {
     /// Neither an object nor `null`.
     #[error("the turn detection is not valid: {0}")]
     TurnDetection(JsonError),
+    /// Asked of a server whose dialect does not have it.
+    #[error("a server of the dialect {dialect} has no {feature}")]
+    Unknown {
+        /// The dialect.
+        dialect: &'static str,
+        /// What it does not have.
+        feature: &'static str,
+    },
     /// Not a JSON Schema object.
     #[error("the parameters of tool {name:?} are not valid: {source}")]
     Tool {
@@ -23,7 +32,8 @@ pub(super) enum SetupError {
     },
 }
 
-/// The first and only `session.update`. Only what is set goes out: a server refuses the whole
+/// The first and only `session.update`, in the protocol's own words, which `wire::encode_for` puts
+/// into those of the dialect. Only what is set goes out: a server refuses the whole
 /// update for one field it does not know.
 pub(super) fn session_update(
     profile: &ModelProfile,
@@ -63,28 +73,45 @@ fn no_audio() -> SessionAudio {
 }
 
 fn audio_input(profile: &ModelProfile, spec: &AgentSpec) -> Result<AudioInput, SetupError> {
-    let chosen = spec.model.turn_detection_json.as_ref();
-    let turn_detection = match chosen.or(profile.turn_detection_json.as_ref()) {
-        Some(json) => TurnDetection::from_json(json).map_err(SetupError::TurnDetection)?,
-        None => Field::Value(server_vad()),
+    let dialect = &profile.dialect;
+    let turn_detection = match (&spec.model.turn_detection, &profile.turn_detection_json) {
+        (Turns::Gateway { .. }, _) => Field::Null,
+        (Turns::Model { json }, _) | (Turns::Profile, Some(json)) => {
+            TurnDetection::from_json(json).map_err(SetupError::TurnDetection)?
+        }
+        (Turns::Profile, None) => Field::Value(server_vad(dialect)),
     };
+    let kind = turn_detection.value().and_then(|detection| detection.kind.as_deref());
+    if kind == Some("semantic_vad") && !dialect.has(Feature::SemanticVad) {
+        return Err(SetupError::Unknown { dialect: dialect.name, feature: "semantic_vad" });
+    }
     let transcription = profile.transcription.as_ref().map_or(Field::Absent, |model| {
         Field::Value(Transcription { model: Some(model.clone()), ..Transcription::default() })
     });
     Ok(AudioInput {
         format: Some(AudioFormat::pcm_24k()),
-        noise_reduction: Field::Absent,
+        noise_reduction: noise_reduction(profile)?,
         transcription,
         turn_detection,
     })
 }
 
+fn noise_reduction(profile: &ModelProfile) -> Result<Field<NoiseReduction>, SetupError> {
+    let Some(kind) = &profile.noise_reduction else { return Ok(Field::Absent) };
+    let dialect = &profile.dialect;
+    if !dialect.has(Feature::NoiseReduction) {
+        return Err(SetupError::Unknown { dialect: dialect.name, feature: "noise reduction" });
+    }
+    Ok(Field::Value(NoiseReduction { kind: Some(kind.clone()), strength: None }))
+}
+
 /// The server ends turns by silence, answers, and stops when it is spoken over.
-fn server_vad() -> TurnDetection {
+fn server_vad(dialect: &Dialect) -> TurnDetection {
+    let on = dialect.has(Feature::TurnFlags).then_some(true);
     TurnDetection {
         kind: Some("server_vad".to_owned()),
-        create_response: Some(true),
-        interrupt_response: Some(true),
+        create_response: on,
+        interrupt_response: on,
         ..TurnDetection::default()
     }
 }
@@ -138,7 +165,7 @@ mod tests {
         let mut spec = AgentSpec { instructions: "Be kind.".into(), ..AgentSpec::default() };
         spec.tools = vec![weather(r#"{"type":"object"}"#)];
         spec.model.voice = Some("cedar".into());
-        spec.model.turn_detection_json = Some("[".into());
+        spec.model.turn_detection = Turns::Model { json: "[".into() };
         let profile = ModelProfile { transcription: Some("gpt-transcribe".into()), ..profile() };
         let update = session_update(&profile, &spec, Medium::Text).unwrap();
         let update = ClientEvent::SessionUpdate(update).encode(None);
@@ -161,7 +188,7 @@ mod tests {
     fn the_agents_own_choices_come_before_the_profiles() {
         let mut spec = AgentSpec::default();
         spec.model.voice = Some("cedar".into());
-        spec.model.turn_detection_json = Some("null".into());
+        spec.model.turn_detection = Turns::Model { json: "null".into() };
         let profile = ModelProfile {
             voice: Some("marin".into()),
             transcription: Some("gpt-transcribe".into()),
@@ -180,7 +207,7 @@ mod tests {
     #[test]
     fn settings_that_are_no_json_are_named() {
         let mut spec = AgentSpec::default();
-        spec.model.turn_detection_json = Some("[".into());
+        spec.model.turn_detection = Turns::Model { json: "[".into() };
         let error = session_update(&profile(), &spec, Medium::Voice).unwrap_err().to_string();
         assert!(error.starts_with("the turn detection is not valid"), "{error}");
 
@@ -204,6 +231,7 @@ mod tests {
             description: "Tells the weather.".into(),
             parameters_json: parameters_json.into(),
             timeout: Duration::from_secs(1),
+            filler: None,
         }
     }
 }

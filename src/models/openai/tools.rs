@@ -23,6 +23,7 @@ struct Asked {
     arguments: Option<String>,
     /// Reported, or broken off: nothing more is to be said of it.
     is_settled: bool,
+    is_reported: bool,
 }
 
 impl Tools {
@@ -79,6 +80,13 @@ impl Tools {
         calls
     }
 
+    /// Whether a call of this answer was reported.
+    pub(super) fn has_reported(&mut self, response: &ResponseId) -> bool {
+        let is_reported =
+            |call: &Asked| call.is_reported && call.response.as_ref() == Some(response);
+        self.calls.find(is_reported).is_some()
+    }
+
     /// The call this item is about, with what the item adds to it.
     fn call(&mut self, item: &Item, response: ResponseId) -> &mut Asked {
         let same =
@@ -106,6 +114,7 @@ impl Asked {
             return None;
         }
         self.is_settled = true;
+        self.is_reported = true;
         Some(ModelEvent::ToolCall {
             response: response.clone(),
             id: ToolCallId::new(id),

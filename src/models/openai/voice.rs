@@ -15,6 +15,8 @@ use crate::privacy::Pii;
 /// The utterances of late.
 #[derive(Debug, Default)]
 pub(super) struct Voice {
+    /// Whether words that come without sound are kept back until it is known what they are.
+    speaks: bool,
     utterances: Recent<Utterance, UTTERANCES_KEPT>,
     items: VecDeque<ModelItem>,
 }
@@ -30,9 +32,25 @@ struct Utterance {
     decoder: PcmDecoder,
     text: String,
     sound_is_complete: bool,
-    text_is_complete: bool,
+    words: Telling,
     /// Cut short in the conversation: nothing of it is wanted any more.
     is_cut: bool,
+}
+
+/// What words are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Of sound.
+    Spoken,
+    /// In its place.
+    Written,
+}
+
+/// Where words belong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'e> {
+    pub(super) item_id: &'e str,
+    pub(super) response_id: &'e str,
 }
 
 /// How an utterance is to be cut short in the server's conversation.
@@ -49,7 +67,33 @@ pub(super) enum Cut {
     },
 }
 
+/// How far an utterance's words were told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Telling {
+    /// All that have come.
+    #[default]
+    SoFar,
+    /// None: they came in the place of sound.
+    Withheld,
+    /// All there will be.
+    Complete,
+}
+
+/// Words that the model has written where it should have spoken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unspoken {
+    /// The items they are in.
+    pub(super) items: Vec<String>,
+    /// The words.
+    pub(super) text: String,
+}
+
 impl Voice {
+    /// Nothing was said yet. A voice that `speaks` has sound to all its words.
+    pub(super) fn new(speaks: bool) -> Self {
+        Self { speaks, ..Self::default() }
+    }
+
     /// Sound. False if it is no sound at all.
     pub(super) fn on_audio(&mut self, event: &AudioDelta<'_>) -> bool {
         let Some(utterance) = self.wanted(&event.item_id, &event.response_id) else {
@@ -61,7 +105,10 @@ impl Voice {
         if !samples.is_empty() {
             utterance.content_index = event.content_index;
             utterance.received_samples += samples.len() as u64;
+            let is_new = utterance.words == Telling::Withheld;
+            let words = is_new.then(|| utterance.release());
             let utterance = UtteranceId::new(&*event.item_id);
+            self.items.extend(words);
             self.items.push_back(ModelItem::Audio { utterance, samples });
         }
         true
@@ -76,24 +123,74 @@ impl Voice {
     }
 
     /// More words, of sound or in its place.
-    pub(super) fn on_words(&mut self, event: &TextDelta) {
+    pub(super) fn on_words(&mut self, event: &TextDelta, kind: Words) {
+        let withholds = self.speaks && kind == Words::Written;
         let Some(utterance) = self.wanted(&event.item_id, &event.response_id) else { return };
-        if !event.delta.is_empty() && !utterance.text_is_complete {
-            utterance.text.push_str(&event.delta);
-            let item = utterance.words(false);
+        if event.delta.is_empty() || utterance.words == Telling::Complete {
+            return;
+        }
+        utterance.text.push_str(&event.delta);
+        if withholds && utterance.received_samples == 0 {
+            utterance.words = Telling::Withheld;
+        } else {
+            let item = utterance.release();
             self.items.push_back(item);
         }
     }
 
     /// All the words. A server that does not repeat them means those that have come.
-    pub(super) fn on_text(&mut self, item_id: &str, response_id: &str, text: Option<String>) {
-        let Some(utterance) = self.wanted(item_id, response_id) else { return };
-        if utterance.text_is_complete {
+    pub(super) fn on_text(&mut self, part: Part<'_>, text: Option<String>, kind: Words) {
+        let withholds = self.speaks && kind == Words::Written;
+        let Some(utterance) = self.wanted(part.item_id, part.response_id) else { return };
+        if utterance.words == Telling::Complete {
             return;
         }
         utterance.text = text.unwrap_or_else(|| std::mem::take(&mut utterance.text));
-        let item = utterance.complete_text();
-        self.items.extend(item);
+        if withholds && utterance.received_samples == 0 {
+            utterance.words = Telling::Withheld;
+        } else {
+            let item = utterance.complete_text();
+            self.items.extend(item);
+        }
+    }
+
+    /// The words of an answer that has no sound at all, if it should have.
+    pub(super) fn unspoken(&mut self, response_id: &str) -> Option<Unspoken> {
+        let (mut items, mut texts) = (Vec::new(), Vec::new());
+        let ours = |utterance: &Utterance| utterance.response_id == response_id;
+        for utterance in self.utterances.filter(ours).filter(|utterance| !utterance.is_cut) {
+            if utterance.words != Telling::Withheld {
+                return None;
+            }
+            items.push(utterance.item_id.clone());
+            texts.push(utterance.text.clone());
+        }
+        (!items.is_empty()).then(|| Unspoken { items, text: texts.join("\n") })
+    }
+
+    /// Drops an utterance of which nothing was told.
+    pub(super) fn forget(&mut self, item_id: &str) {
+        if let Some(utterance) = self.utterances.find(|known| known.item_id == item_id) {
+            utterance.is_cut = true;
+        }
+    }
+
+    /// Whether something of an answer was told: words, or sound.
+    pub(super) fn has_told(&mut self, response_id: &str) -> bool {
+        let ours = |utterance: &Utterance| utterance.response_id == response_id;
+        let was_told = |utterance: &mut Utterance| {
+            let is_withheld = utterance.words == Telling::Withheld;
+            utterance.received_samples > 0 || !(utterance.text.is_empty() || is_withheld)
+        };
+        self.utterances.filter(ours).any(was_told)
+    }
+
+    /// Nothing more will come: ends all that is not over.
+    pub(super) fn complete_all(&mut self) {
+        for utterance in self.utterances.filter(|utterance| !utterance.is_cut) {
+            self.items.extend(utterance.complete_sound());
+            self.items.extend(utterance.complete_text());
+        }
     }
 
     /// An answer is over: so are its utterances, whether the server has said so or not.
@@ -153,6 +250,12 @@ impl Utterance {
         UtteranceId::new(self.item_id.as_str())
     }
 
+    /// Tells the words so far.
+    fn release(&mut self) -> ModelItem {
+        self.words = Telling::SoFar;
+        self.words(false)
+    }
+
     fn words(&self, is_final: bool) -> ModelItem {
         let text = Pii::new(self.text.clone());
         ModelItem::Event(ModelEvent::Words { utterance: self.id(), text, is_final })
@@ -167,10 +270,10 @@ impl Utterance {
     }
 
     fn complete_text(&mut self) -> Option<ModelItem> {
-        if self.text_is_complete || self.text.is_empty() {
+        if self.words == Telling::Complete || self.text.is_empty() {
             return None;
         }
-        self.text_is_complete = true;
+        self.words = Telling::Complete;
         Some(self.words(true))
     }
 }

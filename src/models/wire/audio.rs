@@ -4,19 +4,54 @@ use base64_simd::{AsOut as _, STANDARD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::server::AudioDelta;
-use crate::media::Frame24k;
+use crate::media::{Downsampler, Frame24k};
+use crate::models::dialect::HearingRate;
 
 /// Writes one frame as an `input_audio_buffer.append` event.
 ///
 /// `buffer` is reused: its memory comes back as soon as the event before has been sent.
 pub fn append_frame(buffer: &mut BytesMut, frame: &Frame24k) -> Bytes {
+    append(buffer, &frame[..])
+}
+
+/// What a server hears, frame by frame, as events at its rate.
+#[derive(Debug)]
+pub struct FrameWriter {
+    buffer: BytesMut,
+    /// None where the house rate is the server's.
+    downsampler: Option<Box<Downsampler>>,
+}
+
+impl FrameWriter {
+    /// Begins a stream of sound at this rate.
+    #[must_use]
+    pub fn new(rate: HearingRate) -> Self {
+        let downsampler = match rate {
+            HearingRate::Khz24 => None,
+            HearingRate::Khz16 => Some(Box::default()),
+        };
+        Self { buffer: BytesMut::with_capacity(BUFFER_BYTES), downsampler }
+    }
+
+    /// Writes the next frame, as [`append_frame`] does.
+    pub fn append(&mut self, frame: &Frame24k) -> Bytes {
+        match &mut self.downsampler {
+            None => append(&mut self.buffer, &frame[..]),
+            Some(downsampler) => append(&mut self.buffer, &downsampler.convert(frame)[..]),
+        }
+    }
+}
+
+/// Writes the samples of one frame, of whichever rate.
+fn append(buffer: &mut BytesMut, samples: &[i16]) -> Bytes {
     let mut pcm = [0; 2 * Frame24k::SAMPLES];
-    for (bytes, sample) in pcm.chunks_exact_mut(2).zip(frame.iter()) {
+    for (bytes, sample) in pcm.chunks_exact_mut(2).zip(samples) {
         bytes.copy_from_slice(&sample.to_le_bytes());
     }
+    let pcm = &pcm[..2 * samples.len()];
     buffer.reserve(APPEND_HEAD.len() + APPEND_TAIL.len() + STANDARD.encoded_length(pcm.len()));
     buffer.put_slice(APPEND_HEAD);
-    put_base64(buffer, &pcm);
+    put_base64(buffer, pcm);
     buffer.put_slice(APPEND_TAIL);
     buffer.split().freeze()
 }
@@ -67,6 +102,9 @@ fn put_base64(buffer: &mut BytesMut, bytes: &[u8]) {
     buffer.resize(start + STANDARD.encoded_length(bytes.len()), 0);
     let _ = STANDARD.encode(bytes, buffer[start..].as_out());
 }
+
+/// Room for a few frames as events, of about 1.4 kB each.
+const BUFFER_BYTES: usize = 8 * 1024;
 
 const APPEND_HEAD: &[u8] = br#"{"type":"input_audio_buffer.append","audio":""#;
 const APPEND_TAIL: &[u8] = br#""}"#;

@@ -17,7 +17,7 @@ events! {
     ServerEvent<'a> {
         "error" => Error(ErrorEvent),
         "session.created" => SessionCreated(SessionEvent),
-        "session.updated" => SessionUpdated(SessionEvent),
+        "session.updated" | "transcription_session.updated" => SessionUpdated(SessionEvent),
         "conversation.created" => ConversationCreated(ConversationEvent),
         "conversation.item.added" | "conversation.item.created" => ItemAdded(ItemEvent),
         "conversation.item.done" => ItemDone(ItemEvent),
@@ -26,6 +26,8 @@ events! {
         "conversation.item.truncated" => ItemTruncated(ItemTruncated),
         "conversation.item.input_audio_transcription.delta"
             => TranscriptionDelta(TranscriptionDelta),
+        "conversation.item.input_audio_transcription.updated"
+            => TranscriptionUpdated(TranscriptionUpdated),
         "conversation.item.input_audio_transcription.completed"
             => TranscriptionCompleted(TranscriptionCompleted),
         "conversation.item.input_audio_transcription.failed"
@@ -110,6 +112,16 @@ pub struct TranscriptionDelta {
     pub content_index: u32,
     #[serde(default, deserialize_with = "null_is_default")]
     pub delta: String,
+}
+
+/// Of xAI: all of the words so far, earlier ones perhaps corrected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranscriptionUpdated {
+    pub item_id: String,
+    #[serde(default)]
+    pub content_index: u32,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub transcript: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::media::Frame24k;
+use crate::models::dialect::HearingRate;
 
 #[test]
 fn a_session_in_other_servers_words_is_still_read() {
@@ -125,6 +126,52 @@ fn an_error_may_name_nothing() {
 fn a_beta_item_is_an_item() {
     let event = decoded(r#"{"type":"conversation.item.created","item":{"id":"i"}}"#);
     assert!(matches!(event, ServerEvent::ItemAdded(_)), "{event:?}");
+}
+
+#[test]
+fn every_name_of_the_beta_is_read_as_todays() {
+    let names = [
+        ("response.audio.delta", "response.output_audio.delta"),
+        ("response.audio.done", "response.output_audio.done"),
+        ("response.audio_transcript.delta", "response.output_audio_transcript.delta"),
+        ("response.audio_transcript.done", "response.output_audio_transcript.done"),
+        ("response.text.delta", "response.output_text.delta"),
+        ("response.text.done", "response.output_text.done"),
+        ("conversation.item.created", "conversation.item.added"),
+        ("transcription_session.updated", "session.updated"),
+    ];
+    for (beta, today) in names {
+        let text = format!(r#"{{"type":"{beta}","item_id":"i","delta":"AAAA","item":{{}}}}"#);
+        assert_eq!(decoded(&text).type_name(), today);
+    }
+    let part = r#"{"type":"response.content_part.added","part":{"type":"audio","transcript":"a"}}"#;
+    let ServerEvent::PartAdded(event) = decoded(part) else { panic!("not a part") };
+    assert_eq!(event.part, Content::transcript("audio", "a"));
+    let session = r#"{"modalities":["text","audio"],"max_response_output_tokens":"inf"}"#;
+    let session: Session = serde_json::from_str(session).unwrap();
+    assert_eq!(session.output_modalities, Some(vec!["text".into(), "audio".into()]));
+    assert_eq!(session.max_output_tokens, Some("inf".into()));
+}
+
+#[test]
+fn words_told_anew_are_all_of_them() {
+    let event = decoded(
+        r#"{"type":"conversation.item.input_audio_transcription.updated","event_id":"e",
+            "item_id":"i","transcript":"Ice cream","novel":1}"#,
+    );
+    let ServerEvent::TranscriptionUpdated(event) = event else { panic!("not known: {event:?}") };
+    assert_eq!((event.item_id.as_str(), event.transcript.as_str()), ("i", "Ice cream"));
+}
+
+#[test]
+fn what_is_at_16_khz_is_as_long_as_what_was_heard() {
+    let mut writer = FrameWriter::new(HearingRate::Khz16);
+    let event = writer.append(&Frame24k::SILENCE);
+    let text = std::str::from_utf8(&event).unwrap();
+    let ClientEvent::Append(append) = ClientEvent::decode(text).unwrap().event else {
+        panic!("not sound: {text}")
+    };
+    assert_eq!(PcmDecoder::default().decode(&append.audio).unwrap(), [0; 320]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::sys::clock;
 
 #[path = "calls_tests.rs"]
 mod calls;
+#[path = "second_tests.rs"]
+mod second;
 #[path = "text_tests.rs"]
 mod text;
 
@@ -33,7 +35,7 @@ fn a_whole_turn_becomes_items_in_order() {
     );
     scene.hear(&done("r1", "completed"));
     let expected = [
-        event(ModelEvent::SpeechStarted { utterance: UtteranceId::new("u1") }),
+        event(ModelEvent::SpeechStarted { utterance: UtteranceId::new("u1"), interrupts: true }),
         event(ModelEvent::SpeechStopped { utterance: UtteranceId::new("u1") }),
         event(ModelEvent::ResponseStarted { response: ResponseId::new("r1") }),
         transcript_item("u1", "What time is it?", true),
@@ -69,14 +71,15 @@ fn beta_names_are_taken_for_ours() {
             "delta":"Hi"}"#,
     );
     scene.hear(r#"{"type":"response.audio.done","response_id":"r","item_id":"a"}"#);
-    scene.hear(r#"{"type":"response.text.delta","response_id":"r","item_id":"b","delta":"Ho"}"#);
     let expected = [
         sound_item("a", &[7]),
         words_item("a", "Hi", false),
         ModelItem::AudioDone { utterance: UtteranceId::new("a") },
-        words_item("b", "Ho", false),
     ];
     assert_eq!(scene.items(), expected);
+    let mut scene = Scene::of(Medium::Text);
+    scene.hear(r#"{"type":"response.text.delta","response_id":"r","item_id":"b","delta":"Ho"}"#);
+    assert_eq!(scene.items(), [words_item("b", "Ho", false)]);
 }
 
 #[test]
@@ -90,15 +93,15 @@ fn errors_that_only_crossed_on_the_wire_are_swallowed() {
     let complaint =
         ModelEvent::Complaint { code: "unknown_parameter".into(), message: "What is this?".into() };
     assert_eq!(scene.items(), [event(complaint)]);
-    assert_eq!(scene.dialogue.poll_failure(), None);
+    assert_eq!(scene.dialogue.poll_breakdown(), None);
 }
 
 #[test]
 fn an_expired_session_is_lost() {
     let mut scene = Scene::new();
     scene.hear(&error("session_expired", "60 minutes are over"));
-    let lost = ModelFailure::Lost("session_expired: 60 minutes are over".into());
-    assert_eq!(scene.dialogue.poll_failure(), Some(lost));
+    let lost = Breakdown::Lost("session_expired: 60 minutes are over".into());
+    assert_eq!(scene.dialogue.poll_breakdown(), Some(lost));
 }
 
 #[test]
@@ -226,7 +229,10 @@ fn speech_that_starts_twice_starts_once() {
     assert_eq!(
         scene.items(),
         [
-            event(ModelEvent::SpeechStarted { utterance: UtteranceId::new("u1") }),
+            event(ModelEvent::SpeechStarted {
+                utterance: UtteranceId::new("u1"),
+                interrupts: true
+            }),
             event(ModelEvent::SpeechStopped { utterance: UtteranceId::new("u1") }),
         ]
     );
@@ -261,22 +267,6 @@ fn a_transcript_grows_fails_or_is_empty() {
 }
 
 #[test]
-fn an_answer_in_text_alone_is_told() {
-    let mut scene = Scene::new();
-    scene.hear(
-        r#"{"type":"response.output_text.delta","response_id":"r","item_id":"a","delta":"Hi"}"#,
-    );
-    scene.hear(
-        r#"{"type":"response.output_text.done","response_id":"r","item_id":"a","text":"Hi."}"#,
-    );
-    scene.hear(&done("r", "completed"));
-    let items = scene.items();
-    assert_eq!(items[..2], [words_item("a", "Hi", false), words_item("a", "Hi.", true)]);
-    assert!(matches!(&items[2], ModelItem::Event(ModelEvent::Complaint { code, .. })
-        if code == "text_only_response"));
-}
-
-#[test]
 fn an_answer_that_dies_is_ended_for_the_agent() {
     let mut scene = Scene::new();
     scene.hear(&created("r1"));
@@ -285,6 +275,9 @@ fn an_answer_that_dies_is_ended_for_the_agent() {
     scene.dialogue.handle_timeout(until);
     let failed = ResponseOutcome::Failed("response_timeout".into());
     assert_eq!(scene.items().last(), Some(&done_item("r1", failed)));
+    assert_eq!(scene.requests(), ["response.cancel"]);
+    scene.hear(&done("r1", "cancelled"));
+    assert_eq!(scene.items(), [], "it is over once");
     assert_eq!(scene.requests(), ["response.create"]);
 }
 
@@ -307,6 +300,9 @@ fn what_the_agent_adds_becomes_items_of_the_conversation() {
     assert_eq!(scene.sent(), expected);
 }
 
+/// The server's own VAD, answering and interrupting.
+const TURNS: Turns = Turns { by_server: true, creates: true, interrupts: true };
+
 /// A dialogue, a clock, and hands to feed it.
 struct Scene {
     dialogue: Dialogue,
@@ -319,7 +315,7 @@ impl Scene {
     }
 
     fn of(medium: Medium) -> Self {
-        Self { dialogue: Dialogue::new(medium, true), now: clock::now() }
+        Self { dialogue: Dialogue::new(medium, true, TURNS), now: clock::now() }
     }
 
     fn hear(&mut self, json: &str) {
@@ -388,7 +384,7 @@ fn error(code: &str, message: &str) -> String {
 }
 
 fn truncate(utterance: &str, heard_ms: u64) -> ModelAction {
-    ModelAction::Truncate { utterance: UtteranceId::new(utterance), heard_ms }
+    ModelAction::Truncate { utterance: UtteranceId::new(utterance), end_ms: heard_ms }
 }
 
 fn event(event: ModelEvent) -> ModelItem {

@@ -64,7 +64,7 @@ fn an_image_is_shown_to_models_that_see() {
     let create = json!({"type": "conversation.item.create", "event_id": "item_1", "item": item});
     assert_eq!(scene.sent(), [create]);
 
-    let mut blind = Dialogue::new(Medium::Text, false);
+    let mut blind = Dialogue::new(Medium::Text, false, Turns::OURS);
     blind.handle_action(image(), clock::now());
     assert_eq!(blind.poll_request(), None);
 }
