@@ -109,7 +109,7 @@ async fn agents_hear_and_see_each_other() {
     assert_eq!((heard.participant, heard.payload), (newcomer.id.clone(), payload(1)));
 
     drop(second);
-    assert_eq!(event(&mut first).await, RoomEvent::ParticipantLeft(newcomer.id));
+    assert_eq!(event(&mut first).await, left(newcomer.id, "it left the room"));
     assert_eq!(participants.len(), 1);
 }
 
@@ -122,7 +122,7 @@ async fn hanging_up_puts_a_human_out_at_once() {
 
     assert!(!rooms.hang_up("lobby", &Secret::new("p_another")).await, "there is no such key");
     assert!(rooms.hang_up("lobby", &ann.key).await);
-    assert_eq!(event(&mut agent).await, RoomEvent::ParticipantLeft(ann.participant));
+    assert_eq!(event(&mut agent).await, left(ann.participant, "it hung up"));
     assert!(!rooms.hang_up("lobby", &ann.key).await, "they are gone");
 }
 
@@ -135,8 +135,20 @@ async fn a_human_who_vanishes_has_left_within_five_seconds() {
 
     let vanished = clock::now();
     drop(call);
-    assert_eq!(event(&mut agent).await, RoomEvent::ParticipantLeft(ann));
+    assert_eq!(event(&mut agent).await, left(ann, "it fell silent"));
     assert!(clock::now() - vanished < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn who_says_goodbye_and_nothing_after_it_has_left() {
+    let rooms = open_rooms();
+    let mut agent = join(&rooms, "lobby");
+    let (call, ann) = enter(&rooms, "lobby", "Ann").await;
+    arrival(&mut agent).await;
+    say_until(&call, &mut agent.packets, 0).await;
+
+    call.say_goodbye().await;
+    assert_eq!(event(&mut agent).await, left(ann, "it said goodbye"));
 }
 
 #[tokio::test]
@@ -297,7 +309,7 @@ async fn a_whip_endpoint_can_be_dialled() {
     let ann = arrival(&mut agent).await;
     say_until(&call, &mut agent.packets, 0).await;
     call.hang_up().await;
-    assert_eq!(event(&mut agent).await, RoomEvent::ParticipantLeft(ann));
+    assert_eq!(event(&mut agent).await, left(ann, "it hung up"));
 
     let wrong = whip::dial(&format!("{}/elsewhere", endpoint.url), None).await;
     assert_eq!(wrong.unwrap_err(), RoomFailure::NotFound);
@@ -411,6 +423,10 @@ async fn event(link: &mut RoomLink) -> RoomEvent {
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it happens in time")
+}
+
+fn left(id: ParticipantId, reason: &str) -> RoomEvent {
+    RoomEvent::ParticipantLeft { id, reason: reason.to_owned() }
 }
 
 fn open_rooms() -> Rooms {

@@ -69,7 +69,7 @@ pub(super) async fn run(
     };
     tracing::info!(room = %to.room, participant = %id, reason, lost_packets, "a human has left");
     // The others need not wait for our goodbye.
-    let _ = to.orders.send(Order::Gone(id)).await;
+    let _ = to.orders.send(Order::Gone { id, reason }).await;
     peer.close().await;
 }
 

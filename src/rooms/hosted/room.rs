@@ -35,8 +35,8 @@ pub(super) enum Order {
     Human(Human),
     /// A human's leg is up.
     Connected(ParticipantId),
-    /// A human's leg is over.
-    Gone(ParticipantId),
+    /// A human's leg is over, for this reason.
+    Gone { id: ParticipantId, reason: &'static str },
     /// An agent comes in.
     Agent(Agent),
     /// Whoever has this key wants to speak to their leg.
@@ -142,7 +142,7 @@ impl Room {
         match order {
             Order::Human(human) => self.arriving.push(human),
             Order::Connected(id) => self.let_in(&id),
-            Order::Gone(id) => self.let_go(&id),
+            Order::Gone { id, reason } => self.let_go(&id, reason),
             Order::Agent(agent) => self.let_agent_in(agent),
             Order::Leg { key, reply } => {
                 let _ = reply.send(self.owner_of(&key).map(|human| human.leg.clone()));
@@ -163,7 +163,7 @@ impl Room {
         let Some(human) = self.owner_of(key) else { return false };
         let is_there = human.leg.try_send(LegOrder::HangUp).is_ok();
         let id = human.who.id.clone();
-        self.let_go(&id);
+        self.let_go(&id, "it hung up");
         is_there
     }
 
@@ -191,13 +191,13 @@ impl Room {
         self.arrange();
     }
 
-    fn let_go(&mut self, id: &ParticipantId) {
+    fn let_go(&mut self, id: &ParticipantId, reason: &str) {
         if let Some(place) = self.arriving.iter().position(|human| human.who.id == *id) {
             self.closing.push(self.arriving.swap_remove(place).task);
         }
         if let Some(place) = self.humans.iter().position(|human| human.human.who.id == *id) {
             self.closing.push(self.humans.swap_remove(place).human.task);
-            self.farewell(id);
+            self.farewell(id, reason);
         }
     }
 
@@ -219,16 +219,17 @@ impl Room {
     fn drop_agent(&mut self, place: usize) {
         let agent = self.agents.swap_remove(place);
         tracing::info!(room = %self.name, participant = %agent.who.id, "an agent has left");
-        self.farewell(&agent.who.id);
+        self.farewell(&agent.who.id, "it left the room");
         self.publish();
     }
 
     /// Someone who was in is gone.
-    fn farewell(&mut self, id: &ParticipantId) {
+    fn farewell(&mut self, id: &ParticipantId, reason: &str) {
         if let Flow::Mixed { mixer, .. } = &mut self.flow {
             mixer.forget(id);
         }
-        self.tell(&RoomEvent::ParticipantLeft(id.clone()));
+        let (id, reason) = (id.clone(), reason.to_owned());
+        self.tell(&RoomEvent::ParticipantLeft { id, reason });
         self.arrange();
     }
 
@@ -245,7 +246,7 @@ impl Room {
         });
         for id in missed {
             tracing::warn!(room = %self.name, participant = %id, "an agent is deaf to its room");
-            self.farewell(&id);
+            self.farewell(&id, "it does not take what the room tells");
         }
     }
 

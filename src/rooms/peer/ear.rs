@@ -34,6 +34,7 @@ pub(in crate::rooms) struct Ear {
     state: watch::Receiver<RTCPeerConnectionState>,
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     track: Option<Arc<dyn TrackRemote>>,
+    goodbyes: mpsc::Receiver<()>,
     stage: Stage,
 }
 
@@ -48,6 +49,10 @@ enum Stage {
     Wavering {
         deadline: Instant,
     },
+    /// It has said goodbye. Some say so of one stream and go on with another.
+    Parting {
+        deadline: Instant,
+    },
 }
 
 impl Ear {
@@ -57,7 +62,7 @@ impl Ear {
         payload_type: u8,
         fingerprints: Vec<Fingerprint>,
     ) -> Self {
-        let Engine { connection, state, tracks, .. } = engine;
+        let Engine { connection, state, tracks, goodbyes, .. } = engine;
         let stage = Stage::Connecting { deadline: after(CONNECT) };
         Self {
             connection,
@@ -67,6 +72,7 @@ impl Ear {
             state,
             tracks,
             track: None,
+            goodbyes,
             stage,
         }
     }
@@ -95,9 +101,15 @@ impl Ear {
                         return PeerEvent::Packet(packet);
                     }
                 }
+                Some(()) = self.goodbyes.recv() => {
+                    if matches!(self.stage, Stage::Up) {
+                        self.stage = Stage::Parting { deadline: after(PARTING) };
+                    }
+                }
                 () = reached(deadline) => return PeerEvent::Lost(match self.stage {
                     Stage::Connecting { .. } => "it did not connect in time",
                     Stage::Up | Stage::Wavering { .. } => "it fell silent",
+                    Stage::Parting { .. } => "it said goodbye",
                 }),
             }
         }
@@ -113,7 +125,7 @@ impl Ear {
                 return Some(PeerEvent::Connected);
             }
             (RTCPeerConnectionState::Connected, _) => self.stage = Stage::Up,
-            (RTCPeerConnectionState::Disconnected, Stage::Up) => {
+            (RTCPeerConnectionState::Disconnected, Stage::Up | Stage::Parting { .. }) => {
                 self.stage = Stage::Wavering { deadline: after(SILENCE) };
             }
             (RTCPeerConnectionState::Connecting, Stage::Up) => {
@@ -142,6 +154,9 @@ impl Ear {
             header.payload_type == self.payload_type && packet.payload.len() <= PAYLOAD_MAX;
         if !is_ours || matches!(self.stage, Stage::Connecting { .. }) {
             return None;
+        }
+        if matches!(self.stage, Stage::Parting { .. }) {
+            self.stage = Stage::Up;
         }
         Some(OpusPacket {
             participant: self.participant.clone(),
@@ -173,7 +188,9 @@ impl std::fmt::Debug for Ear {
 impl Stage {
     fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Connecting { deadline } | Self::Wavering { deadline } => Some(deadline),
+            Self::Connecting { deadline }
+            | Self::Wavering { deadline }
+            | Self::Parting { deadline } => Some(deadline),
             Self::Up => None,
         }
     }
@@ -204,3 +221,6 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// How long a peer may stay silent after the engine has noticed, at three seconds: a peer that
 /// has vanished is gone within five.
 const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How long a peer that has said goodbye may take to say something after all.
+const PARTING: Duration = Duration::from_secs(1);

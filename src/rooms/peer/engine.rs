@@ -13,6 +13,7 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
 use rtc::peer_connection::transport::RTCDtlsRole;
+use rtc::rtcp::goodbye::Goodbye;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
@@ -30,6 +31,7 @@ use webrtc::peer_connection::{
 };
 
 use super::super::mux::LegRuntime;
+use super::goodbye::{self, Farewells, GOODBYES_CAPACITY};
 use crate::media::OpusPacket;
 use crate::sys::entropy;
 
@@ -58,6 +60,8 @@ pub(super) struct Engine {
     pub(super) connection: Arc<dyn PeerConnection>,
     pub(super) state: watch::Receiver<RTCPeerConnectionState>,
     pub(super) tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
+    /// The peer has said that its stream is over.
+    pub(super) goodbyes: mpsc::Receiver<()>,
     is_gathered: watch::Receiver<bool>,
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
@@ -107,6 +111,14 @@ impl Voice {
         let packet = rtp::Packet { header, payload: packet.payload.clone() };
         matches!(self.track.write_rtp(packet).now_or_never(), Some(Ok(())))
     }
+
+    /// Tells the peer that nothing more will be said (RTCP BYE; RFC 3550, section 6.6).
+    pub(in crate::rooms) async fn say_goodbye(&self) {
+        let goodbye = Goodbye { sources: vec![self.ssrc], ..Goodbye::default() };
+        if let Err(error) = self.track.write_rtcp(vec![Box::new(goodbye)]).await {
+            tracing::debug!(%error, "a goodbye could not be said");
+        }
+    }
 }
 
 impl fmt::Debug for Voice {
@@ -125,7 +137,9 @@ pub(super) async fn start(
     let mut media = MediaEngine::default();
     let parameters = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
     media.register_codec(parameters, RtpCodecKind::Audio)?;
-    let interceptors = register_default_interceptors(Registry::new(), &mut media)?;
+    let (goodbyes_tx, goodbyes) = mpsc::channel(GOODBYES_CAPACITY);
+    let interceptors = register_default_interceptors(Registry::new(), &mut media)?
+        .with(goodbye::PLACE, Farewells::new(goodbyes_tx));
     let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
     let (gathered_tx, is_gathered) = watch::channel(false);
     let (tracks_tx, tracks) = mpsc::channel(TRACKS_CAPACITY);
@@ -148,7 +162,8 @@ pub(super) async fn start(
     let ssrc = random_ssrc();
     let track = Arc::new(TrackLocalStaticRTP::new(outgoing(ssrc)));
     connection.add_track(track.clone()).await?;
-    Ok(Engine { connection: Arc::new(connection), track, ssrc, state, is_gathered, tracks })
+    let connection = Arc::new(connection);
+    Ok(Engine { connection, state, tracks, goodbyes, is_gathered, track, ssrc })
 }
 
 fn settings(answering_role: RTCDtlsRole) -> SettingEngine {

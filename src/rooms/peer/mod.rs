@@ -2,6 +2,7 @@
 
 mod ear;
 mod engine;
+mod goodbye;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -95,6 +95,12 @@ impl Call {
         self.voice.send(packet)
     }
 
+    /// Tells the room that nothing more will be said; without a further word the room takes the
+    /// call as over.
+    pub async fn say_goodbye(&self) {
+        self.voice.say_goodbye().await;
+    }
+
     /// Leaves with a goodbye.
     pub async fn hang_up(self) {
         if let Some(resource) = self.resource {
