@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::agent::{AgentSpec, ModelSpec, ToolSpec};
+use crate::agent::{AgentSpec, BargeIn, ModelSpec, ToolSpec, TurnDetection};
 
 /// The spec as the text of its row.
 pub(super) fn spec_to_text(spec: &AgentSpec) -> Result<String, StoreError> {
@@ -44,15 +44,24 @@ struct ToolRow {
     description: String,
     parameters_json: String,
     timeout_ms: u64,
+    #[serde(default)]
+    filler: Option<String>,
 }
 
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Serialize, Deserialize)]
 #[serde(default)]
 struct ModelRow {
     profile: Option<String>,
     voice: Option<String>,
     greeting: Option<String>,
+    /// The model's turn detection.
     turn_detection_json: Option<String>,
+    /// Our own, in its place.
+    turn_silence_ms: Option<u64>,
+    barge_in: bool,
+    min_speech_ms: u64,
+    echo_guard: bool,
+    trim_silence: bool,
 }
 
 impl From<&AgentSpec> for SpecRow {
@@ -73,31 +82,66 @@ impl From<SpecRow> for AgentSpec {
 
 impl From<ToolSpec> for ToolRow {
     fn from(tool: ToolSpec) -> Self {
-        let ToolSpec { name, description, parameters_json, timeout } = tool;
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        Self { name, description, parameters_json, timeout_ms }
+        let ToolSpec { name, description, parameters_json, timeout, filler } = tool;
+        Self { name, description, parameters_json, timeout_ms: ms_of(timeout), filler }
     }
 }
 
 impl From<ToolRow> for ToolSpec {
     fn from(row: ToolRow) -> Self {
-        let ToolRow { name, description, parameters_json, timeout_ms } = row;
-        Self { name, description, parameters_json, timeout: Duration::from_millis(timeout_ms) }
+        let ToolRow { name, description, parameters_json, timeout_ms, filler } = row;
+        let timeout = Duration::from_millis(timeout_ms);
+        Self { name, description, parameters_json, timeout, filler }
     }
 }
 
 impl From<ModelSpec> for ModelRow {
     fn from(model: ModelSpec) -> Self {
-        let ModelSpec { profile, voice, greeting, turn_detection_json } = model;
-        Self { profile, voice, greeting, turn_detection_json }
+        let ModelSpec { profile, voice, greeting, turn_detection, barge_in, trim_silence } = model;
+        let (turn_detection_json, turn_silence_ms) = match turn_detection {
+            TurnDetection::Profile => (None, None),
+            TurnDetection::Model { json } => (Some(json), None),
+            TurnDetection::Gateway { silence } => (None, Some(ms_of(silence))),
+        };
+        Self {
+            profile,
+            voice,
+            greeting,
+            turn_detection_json,
+            turn_silence_ms,
+            barge_in: barge_in.enabled,
+            min_speech_ms: ms_of(barge_in.min_speech),
+            echo_guard: barge_in.echo_guard,
+            trim_silence,
+        }
     }
 }
 
 impl From<ModelRow> for ModelSpec {
     fn from(row: ModelRow) -> Self {
-        let ModelRow { profile, voice, greeting, turn_detection_json } = row;
-        Self { profile, voice, greeting, turn_detection_json }
+        let turn_detection = match (row.turn_silence_ms, row.turn_detection_json) {
+            (Some(ms), _) => TurnDetection::Gateway { silence: Duration::from_millis(ms) },
+            (None, Some(json)) => TurnDetection::Model { json },
+            (None, None) => TurnDetection::Profile,
+        };
+        let barge_in = BargeIn {
+            enabled: row.barge_in,
+            min_speech: Duration::from_millis(row.min_speech_ms),
+            echo_guard: row.echo_guard,
+        };
+        let ModelRow { profile, voice, greeting, trim_silence, .. } = row;
+        Self { profile, voice, greeting, turn_detection, barge_in, trim_silence }
     }
+}
+
+impl Default for ModelRow {
+    fn default() -> Self {
+        ModelSpec::default().into()
+    }
+}
+
+fn ms_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn unreadable(error: &serde_json::Error) -> StoreError {
@@ -118,9 +162,20 @@ mod tests {
                 description: "Looks it up.".into(),
                 parameters_json: r#"{"type":"object"}"#.into(),
                 timeout: Duration::from_secs(30),
+                filler: Some("One moment.".into()),
             }],
             voice_enabled: true,
-            model: ModelSpec { greeting: Some("Hello".into()), ..ModelSpec::default() },
+            model: ModelSpec {
+                greeting: Some("Hello".into()),
+                turn_detection: TurnDetection::Gateway { silence: Duration::from_millis(700) },
+                barge_in: BargeIn {
+                    enabled: false,
+                    min_speech: Duration::from_millis(240),
+                    echo_guard: false,
+                },
+                trim_silence: false,
+                ..ModelSpec::default()
+            },
         };
         let text = spec_to_text(&spec).expect("written");
         assert_eq!(spec_from_text(&text).expect("read"), spec);
