@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 
 use crate::agent::Limits;
 use crate::api::{self, ApiConfig, Rates};
-use crate::config::{Config, LOCAL, ModelsConfig, ProfileConfig};
+use crate::config::{Config, DialectConfig, LOCAL, ModelsConfig, ProfileConfig};
 use crate::models::ModelProfile;
+use crate::models::dialect::Dialect;
 use crate::models::local::{LocalModel, LocalModelConfig};
 use crate::rooms::{Rooms, RoomsConfig};
-use crate::runtime::{ArchivePolicy, Gateway, Models, Shell};
+use crate::runtime::{ArchivePolicy, Gateway, Journal, JournalPolicy, Models, Shell};
 use crate::store::Store;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -77,6 +78,7 @@ impl App {
             enabled: config.archive.enabled,
             kept: config.archive.kept,
         });
+        let shell = shell.journaling(open_journal(config)?);
         let gateway = Gateway::start(shell, store).await?;
         Ok(Self {
             listener,
@@ -122,6 +124,17 @@ impl App {
     }
 }
 
+/// The flight recorder, if a folder is named for it.
+fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
+    let Some(journal) = &config.journal else { return Ok(None) };
+    let directory = journal.directory.clone();
+    let name = directory.display().to_string();
+    let policy = JournalPolicy { directory, bytes_max: journal.bytes_max };
+    tracing::info!(directory = name, "all that agents hear and say is written down here");
+    let journal = Journal::open(policy);
+    journal.map(Some).with_context(|| format!("the folder of journals, {name}, cannot be made"))
+}
+
 /// Loads the local model and serves it on a free loopback port; where, and the server.
 async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
     let local = LocalModelConfig {
@@ -136,16 +149,24 @@ async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
 }
 
 fn of(profile: &ProfileConfig) -> ModelProfile {
-    // Without a transcription model a server tells nobody what was said.
+    let dialect = match profile.dialect {
+        DialectConfig::Openai => Dialect::OPENAI,
+        DialectConfig::Azure => Dialect::azure(&profile.url),
+        DialectConfig::Xai => Dialect::XAI,
+        DialectConfig::Qwen => Dialect::QWEN,
+        DialectConfig::Generic => Dialect::GENERIC,
+    };
+    // Without a transcription model most servers tell nobody what was said.
     let named = profile.transcription_model.as_deref();
-    let transcription = named.unwrap_or(TRANSCRIPTION_MODEL).to_owned();
+    let transcription = named.or(dialect.transcribes.model()).map(ToOwned::to_owned);
     ModelProfile {
         model: profile.model.clone(),
         key: profile.key.clone(),
         voice: profile.voice.clone(),
-        transcription: Some(transcription),
+        transcription,
+        noise_reduction: profile.noise_reduction.clone(),
         images: profile.images,
-        ..ModelProfile::new(profile.name.clone(), profile.url.clone())
+        ..ModelProfile::new(profile.name.clone(), profile.url.clone()).speaking(dialect)
     }
 }
 
@@ -166,6 +187,3 @@ fn rates(config: &Config) -> Rates {
         messages_per_second: config.limits.messages,
     }
 }
-
-/// What transcribes the caller where the settings name nothing else.
-const TRANSCRIPTION_MODEL: &str = "gpt-transcribe";

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use callbridge::cli::check_config;
-use callbridge::config::{Config, ConfigFile, GlobalArgs, SETTINGS, Sources};
+use callbridge::config::{Config, ConfigFile, DialectConfig, GlobalArgs, SETTINGS, Sources};
 use clap::{CommandFactory as _, Parser};
 
 #[test]
@@ -116,6 +116,52 @@ fn the_file_may_add_profiles_whose_keys_are_in_the_environment() {
     assert_eq!((mine.name.as_str(), mine.voice.as_deref()), ("mine", Some("v")));
     assert_eq!(mine.key.as_ref().unwrap().expose(), "secret");
     assert!(!mine.images);
+}
+
+#[test]
+fn a_dialect_is_named_or_follows_from_the_host() {
+    let setup = Setup {
+        file: "[models.azure]\nurl = 'wss://me.openai.azure.com/openai/v1/realtime'\nmodel = 'm'\n\
+               noise_reduction = 'far_field'\n\
+               [models.bare]\nurl = 'wss://example.com/v1'\nmodel = 'm'\ndialect = 'generic'\n\
+               [models.grok]\nurl = 'wss://api.x.ai/v1/realtime'\nmodel = 'm'\n\
+               [models.other]\nurl = 'wss://example.com/v1'\nmodel = 'm'\n\
+               [models.qwen]\nurl = 'ws://127.0.0.1:1/'\nmodel = 'm'\ndialect = 'qwen'\n\
+               images = true\n",
+        ..Setup::default()
+    };
+    let config = load(&setup).unwrap();
+    let told: Vec<_> = config
+        .model
+        .profiles
+        .iter()
+        .map(|profile| (profile.name.as_str(), profile.dialect, profile.images))
+        .collect();
+    let expected = [
+        ("azure", DialectConfig::Azure, true),
+        ("bare", DialectConfig::Generic, true),
+        ("grok", DialectConfig::Xai, false),
+        ("other", DialectConfig::Openai, true),
+        ("qwen", DialectConfig::Qwen, true),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(config.model.profiles[0].noise_reduction.as_deref(), Some("far_field"));
+}
+
+#[test]
+fn dialects_that_are_none_and_what_they_lack_are_mistakes() {
+    let file = "[models.a]\nurl = 'ws://127.0.0.1:1'\nmodel = 'm'\ndialect = 'klingon'\n\
+                noise_reduction = 'none'\n\
+                [models.b]\nurl = 'wss://api.x.ai/v1'\nmodel = 'm'\n\
+                noise_reduction = 'near_field'\n";
+    let told = mistakes(&Setup { file, ..Setup::default() }).join("\n");
+    for wanted in [
+        "models.a.dialect: `klingon` is none of openai, azure, xai, qwen, generic",
+        "models.a.noise_reduction: `none` is neither near_field nor far_field",
+        "models.b.noise_reduction: the dialect xai has no noise reduction",
+    ] {
+        assert!(told.contains(wanted), "{told}\nshould contain {wanted}");
+    }
 }
 
 #[test]

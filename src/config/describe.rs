@@ -29,6 +29,11 @@ impl Config {
         row("retention.idle_minutes", (self.retention.idle.as_secs() / 60).to_string());
         row("archive.enabled", self.archive.enabled.to_string());
         row("archive.days", (self.archive.kept.as_secs() / 86_400).to_string());
+        let journal = self.journal.as_ref();
+        let directory = journal.map(|journal| journal.directory.display().to_string());
+        row("journal.directory", directory.unwrap_or_else(none));
+        let megabytes = journal.map(|journal| (journal.bytes_max / 1_000_000).to_string());
+        row("journal.megabytes_max", megabytes.unwrap_or_else(none));
         row("limits.requests_per_second", self.limits.requests.to_string());
         row("limits.wrong_keys_per_second", self.limits.wrong_keys.to_string());
         row("limits.messages_per_second", self.limits.messages.to_string());
@@ -43,10 +48,12 @@ impl Config {
 fn describe_profile(profile: &ProfileConfig, row: &mut impl FnMut(&str, String)) {
     let key = |field: &str| format!("models.{}.{field}", profile.name);
     row(&key("url"), profile.url.clone());
+    row(&key("dialect"), profile.dialect.name().to_owned());
     row(&key("model"), profile.model.clone());
     row(&key("key"), hidden(profile.key.as_ref()));
     row(&key("voice"), profile.voice.clone().unwrap_or_else(none));
     row(&key("transcription_model"), profile.transcription_model.clone().unwrap_or_else(none));
+    row(&key("noise_reduction"), profile.noise_reduction.clone().unwrap_or_else(none));
     row(&key("images"), profile.images.to_string());
 }
 

@@ -10,6 +10,7 @@ mod settings;
 mod sources;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
@@ -19,7 +20,7 @@ use reader::Reader;
 
 pub use flags::GlobalArgs;
 pub use mistakes::{EXIT_USAGE, Mistake, Mistakes};
-pub use models::{LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
+pub use models::{DialectConfig, LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
 pub use settings::{SETTINGS, Setting, setting};
 pub use sources::{ConfigFile, DEFAULT_FILE, Sources};
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// Whether and how long to keep past calls.
     pub archive: ArchiveConfig,
+    /// Whether and where everything that goes into agents is written down.
+    pub journal: Option<JournalConfig>,
     /// How much one caller may ask for.
     pub limits: LimitsConfig,
     /// Who may enter rooms.
@@ -81,6 +84,15 @@ pub struct ArchiveConfig {
     pub enabled: bool,
     /// How long.
     pub kept: Duration,
+}
+
+/// Where everything that goes into agents is written down, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// The folder.
+    pub directory: PathBuf,
+    /// How large one agent's file may become.
+    pub bytes_max: u64,
 }
 
 /// How much one caller may ask for, each second; 0 is no limit.
@@ -170,6 +182,7 @@ impl Config {
                 enabled: reader.take("archive.enabled", parse::boolean).unwrap_or(true),
                 kept: duration(reader, "archive.days", 30, DAY),
             },
+            journal: journal(reader),
             limits: LimitsConfig {
                 requests: rate(reader, "limits.requests_per_second", 2000),
                 wrong_keys: rate(reader, "limits.wrong_keys_per_second", 20),
@@ -204,6 +217,13 @@ fn media_listen(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<SocketAddr> 
         reader.mistake("media_listen", what);
     }
     vec![SocketAddr::new(ip, if ip.is_loopback() { 0 } else { listen.port() })]
+}
+
+/// Off, unless a folder is named.
+fn journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
+    let megabytes = reader.take("journal.megabytes_max", parse::whole(1..=100_000));
+    let directory = reader.take("journal.directory", |text| Ok(PathBuf::from(text)))?;
+    Some(JournalConfig { directory, bytes_max: megabytes.unwrap_or(200) * 1_000_000 })
 }
 
 /// A whole number of `unit` from the sources, at least one, as a duration.

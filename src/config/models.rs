@@ -24,8 +24,10 @@ pub struct ModelsConfig {
 pub struct ProfileConfig {
     /// The name by which agents choose it.
     pub name: String,
-    /// Its WebSocket address, without the query.
+    /// Its WebSocket address, without the model.
     pub url: String,
+    /// How it is spoken to.
+    pub dialect: DialectConfig,
     /// The model asked for.
     pub model: String,
     /// The key it wants, if it wants one.
@@ -34,8 +36,76 @@ pub struct ProfileConfig {
     pub voice: Option<String>,
     /// The model that transcribes what is heard; `None` leaves the choice to the adapter.
     pub transcription_model: Option<String>,
+    /// `near_field` or `far_field`; `None` leaves it to the server.
+    pub noise_reduction: Option<String>,
     /// Whether it is shown images.
     pub images: bool,
+}
+
+/// The ways in which servers of the protocol are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialectConfig {
+    /// `OpenAI`'s own.
+    Openai,
+    /// Azure's; which of its two, the address says.
+    Azure,
+    /// xAI's.
+    Xai,
+    /// That of Alibaba's Qwen-Omni.
+    Qwen,
+    /// No more than the core of the protocol.
+    Generic,
+}
+
+impl DialectConfig {
+    /// As it stands in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Azure => "azure",
+            Self::Xai => "xai",
+            Self::Qwen => "qwen",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// Whether models there are shown images as items of the conversation.
+    const fn sees(self) -> bool {
+        match self {
+            Self::Openai | Self::Azure | Self::Generic => true,
+            Self::Xai | Self::Qwen => false,
+        }
+    }
+
+    const fn reduces_noise(self) -> bool {
+        match self {
+            Self::Openai | Self::Azure | Self::Generic => true,
+            Self::Xai | Self::Qwen => false,
+        }
+    }
+
+    /// That of the vendor whose host it is; `OpenAI`'s for any other, because most follow it.
+    fn of_host(host: &str) -> Self {
+        let host = host.to_ascii_lowercase();
+        let below =
+            |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        if AZURE_DOMAINS.iter().any(|domain| below(domain)) {
+            Self::Azure
+        } else if host == XAI_HOST {
+            Self::Xai
+        } else if below(QWEN_DOMAIN) {
+            Self::Qwen
+        } else {
+            Self::Openai
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let all = [Self::Openai, Self::Azure, Self::Xai, Self::Qwen, Self::Generic];
+        let wanted = || format!("`{text}` is none of openai, azure, xai, qwen, generic");
+        all.into_iter().find(|dialect| dialect.name() == text).ok_or_else(wanted)
+    }
 }
 
 /// The model that comes with callbridge.
@@ -54,6 +124,10 @@ const OPENAI: &str = "openai";
 const OPENAI_URL: &str = "wss://api.openai.com/v1/realtime";
 const OPENAI_MODEL: &str = "gpt-realtime-2.1";
 const OPENAI_KEY_ENV: &str = "OPENAI_API_KEY";
+const AZURE_DOMAINS: [&str; 3] =
+    ["openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"];
+const XAI_HOST: &str = "api.x.ai";
+const QWEN_DOMAIN: &str = "aliyuncs.com";
 const LOCAL_MODEL: &str = "moonshine-tiny-en-0.0.73";
 const LOCAL_VOICE: &str = "rms";
 
@@ -91,16 +165,14 @@ fn cache_folder(reader: &Reader<'_>) -> PathBuf {
 /// The profile `openai`, if anything makes it usable: a key, or a server of one's own.
 fn openai(reader: &mut Reader<'_>) -> Option<ProfileConfig> {
     let own_server = reader.has("models.openai.url");
-    let profile = ProfileConfig {
-        name: OPENAI.to_owned(),
-        url: take(reader, OPENAI, "url", parse::websocket_url).unwrap_or_else(|| OPENAI_URL.into()),
-        model: take(reader, OPENAI, "model", parse::word).unwrap_or_else(|| OPENAI_MODEL.into()),
-        key: key(reader, OPENAI)
-            .or_else(|| reader.sources.variable(OPENAI_KEY_ENV).map(Secret::new)),
-        voice: take(reader, OPENAI, "voice", parse::word),
-        transcription_model: take(reader, OPENAI, "transcription_model", parse::word),
-        images: images(reader, OPENAI),
-    };
+    let url = take(reader, OPENAI, "url", parse::websocket_url);
+    let model = take(reader, OPENAI, "model", parse::word);
+    let url = url.unwrap_or_else(|| OPENAI_URL.into());
+    let model = model.unwrap_or_else(|| OPENAI_MODEL.into());
+    let mut profile = Wishes::take(reader, OPENAI).into_profile(OPENAI, url, model);
+    check_noise_reduction(reader, &profile);
+    let usual_key = || reader.sources.variable(OPENAI_KEY_ENV).map(Secret::new);
+    profile.key = profile.key.or_else(usual_key);
     (own_server || profile.key.is_some()).then_some(profile)
 }
 
@@ -119,17 +191,60 @@ fn other(reader: &mut Reader<'_>, name: &str) -> Option<ProfileConfig> {
     }
     let url = take(reader, name, "url", parse::websocket_url);
     let model = take(reader, name, "model", parse::word);
-    let key = key(reader, name);
-    let voice = take(reader, name, "voice", parse::word);
-    let transcription_model = take(reader, name, "transcription_model", parse::word);
-    let images = images(reader, name);
-    let name = name.to_owned();
-    Some(ProfileConfig { name, url: url?, model: model?, key, voice, transcription_model, images })
+    let wishes = Wishes::take(reader, name);
+    let profile = wishes.into_profile(name, url?, model?);
+    check_noise_reduction(reader, &profile);
+    Some(profile)
 }
 
-/// A server of the protocol sees, unless its profile says that it does not.
-fn images(reader: &mut Reader<'_>, profile: &str) -> bool {
-    take(reader, profile, "images", parse::boolean).unwrap_or(true)
+/// To ask for what the server does not have is a mistake.
+fn check_noise_reduction(reader: &mut Reader<'_>, profile: &ProfileConfig) {
+    if profile.noise_reduction.is_some() && !profile.dialect.reduces_noise() {
+        let why = format!("the dialect {} has no noise reduction", profile.dialect.name());
+        reader.mistake(&format!("models.{}.noise_reduction", profile.name), why);
+    }
+}
+
+/// What a profile may say beside where it is.
+struct Wishes {
+    dialect: Option<DialectConfig>,
+    key: Option<Secret>,
+    voice: Option<String>,
+    transcription_model: Option<String>,
+    noise_reduction: Option<String>,
+    images: Option<bool>,
+}
+
+impl Wishes {
+    fn take(reader: &mut Reader<'_>, profile: &str) -> Self {
+        Self {
+            dialect: take(reader, profile, "dialect", DialectConfig::parse),
+            key: key(reader, profile),
+            voice: take(reader, profile, "voice", parse::word),
+            transcription_model: take(reader, profile, "transcription_model", parse::word),
+            noise_reduction: take(reader, profile, "noise_reduction", parse::noise_reduction),
+            images: take(reader, profile, "images", parse::boolean),
+        }
+    }
+
+    /// What is not wished for follows from the address.
+    fn into_profile(self, name: &str, url: String, model: String) -> ProfileConfig {
+        let dialect = self.dialect.unwrap_or_else(|| {
+            let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+            DialectConfig::of_host(host_of(rest))
+        });
+        ProfileConfig {
+            name: name.to_owned(),
+            url,
+            dialect,
+            model,
+            key: self.key,
+            voice: self.voice,
+            transcription_model: self.transcription_model,
+            noise_reduction: self.noise_reduction,
+            images: self.images.unwrap_or(dialect.sees()),
+        }
+    }
 }
 
 fn take<T>(
@@ -183,6 +298,22 @@ fn default_of(reader: &mut Reader<'_>, profiles: &[ProfileConfig]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vendors_host_tells_its_dialect() {
+        let hosts = [
+            ("api.openai.com", DialectConfig::Openai),
+            ("me.openai.azure.com", DialectConfig::Azure),
+            ("Me.Cognitiveservices.Azure.com", DialectConfig::Azure),
+            ("api.x.ai", DialectConfig::Xai),
+            ("dashscope-intl.aliyuncs.com", DialectConfig::Qwen),
+            ("notopenai.azure.com", DialectConfig::Openai),
+            ("models.example.com", DialectConfig::Openai),
+        ];
+        for (host, dialect) in hosts {
+            assert_eq!(DialectConfig::of_host(host), dialect, "{host}");
+        }
+    }
 
     #[test]
     fn hosts_are_told_apart() {

@@ -73,6 +73,14 @@ pub(super) fn word(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is not a word without spaces"))
 }
 
+/// How near the microphone is whose noise is to be taken out.
+pub(super) fn noise_reduction(text: &str) -> Result<String, String> {
+    match text {
+        "near_field" | "far_field" => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is neither near_field nor far_field")),
+    }
+}
+
 /// The address of a WebSocket server.
 pub(super) fn websocket_url(text: &str) -> Result<String, String> {
     let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URL: {error}"))?;

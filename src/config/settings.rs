@@ -93,6 +93,12 @@ settings! {
     /// Days that past calls are kept.
     "archive.days" "CALLBRIDGE_ARCHIVE_DAYS" "archive-days" DAYS
         = "30";
+    /// Folder for journals: all that goes into agents and comes out, for `callbridge replay`.
+    "journal.directory" "CALLBRIDGE_JOURNAL_DIRECTORY" "journal-directory" PATH
+        = "none: no journals are written";
+    /// Megabytes that one agent's journal may have; then it ends, and says so.
+    "journal.megabytes_max" "CALLBRIDGE_JOURNAL_MEGABYTES_MAX" "journal-megabytes-max" NUMBER
+        = "200";
     /// Requests a second with one API key; twice as many at once; 0 is no limit.
     "limits.requests_per_second" "CALLBRIDGE_LIMITS_REQUESTS_PER_SECOND"
         "limits-requests-per-second" NUMBER = "2000";

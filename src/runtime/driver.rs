@@ -1,4 +1,4 @@
-//! One task per agent: it takes one input, lets the core decide, does what the core says.
+//! One task per agent: it waits for one thing to happen, lets the core decide, does what that says.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::archive::Recorder;
 use super::clients::Clients;
+use super::core::{Core, Seed, Stimulus};
 use super::handle::Subscription;
 use super::handoff::{HandOff, Handover, HeirDoor};
+use super::journal::Pen;
 use super::shell::Shell;
-use super::sound::{Sound, SoundOutput};
 use crate::agent::{
-    Agent, AgentRecord, Command, Event, Memory, ModelAction, ModelEvent, ModelFailure, Rejection,
-    RoomEvent, RoomFailure, Snapshot,
+    AgentRecord, Command, Memory, ModelAction, ModelFailure, Rejection, RoomEvent, Snapshot,
 };
-use crate::ids::{AgentId, ClientId};
+use crate::ids::{AgentId, ClientId, ParticipantId};
 use crate::media::OpusPacket;
 use crate::models::{ModelItem, ModelLink};
 use crate::rooms::RoomLink;
-use crate::sys::clock;
+use crate::sys::{clock, entropy};
 
 /// Commands that may wait for one agent.
 ///
@@ -59,25 +59,26 @@ pub(super) enum Exit {
 pub(super) struct Driver {
     pub(super) id: AgentId,
     pub(super) name: String,
-    pub(super) agent: Agent,
+    pub(super) core: Core,
     pub(super) shell: Arc<Shell>,
     pub(super) recorder: Recorder,
+    /// What writes everything down that goes into the core, if that is wanted.
+    pub(super) pen: Option<Pen>,
     pub(super) clients: Clients,
     pub(super) inbox: mpsc::Receiver<Input>,
     pub(super) snapshot: watch::Sender<Snapshot>,
-    /// What doing an output has brought about at once, for the core to hear after it.
-    pub(super) born: VecDeque<Event>,
+    /// What doing an effect has shown, for the core to hear after it.
+    pub(super) facts: VecDeque<Stimulus>,
     pub(super) room: Option<RoomLink>,
     pub(super) room_url: String,
     pub(super) model: Option<ModelLink>,
-    pub(super) sound: Option<Sound>,
     pub(super) frames_refused: u32,
     /// The way to the agent that goes on, while this one is handed off.
     pub(super) heir: Option<HeirDoor>,
 }
 
 /// Something from outside.
-enum Stimulus {
+enum Arrival {
     Input(Option<Input>),
     Departed(ClientId),
     Packet(Option<OpusPacket>),
@@ -95,25 +96,30 @@ impl Driver {
         shell: Arc<Shell>,
     ) -> (Self, mpsc::Sender<Input>, watch::Receiver<Snapshot>) {
         let now = clock::now();
-        let expires_at = record.expires_at_ms.map(|at_ms| now + clock::until_unix_ms(at_ms));
-        let spec = Arc::new(record.spec.clone());
-        let agent = Agent::new(spec, Arc::clone(&shell.limits), expires_at, now);
-        let (snapshot, seen) = watch::channel(agent.snapshot());
+        let seed = Seed {
+            spec: Arc::new(record.spec.clone()),
+            limits: Arc::clone(&shell.limits),
+            expires_at: record.expires_at_ms.map(|at_ms| now + clock::until_unix_ms(at_ms)),
+            own: ParticipantId::from_entropy(entropy::bits()),
+        };
+        let pen = shell.journal.as_ref().and_then(|journal| journal.begin(&record.id, &seed, now));
+        let core = Core::new(seed, now);
+        let (snapshot, seen) = watch::channel(core.snapshot());
         let (door, inbox) = mpsc::channel(COMMANDS_CAPACITY);
         let driver = Self {
             id: record.id.clone(),
             name: record.spec.name.clone(),
-            agent,
+            core,
             recorder: shell.recorder(record),
+            pen,
             shell,
             clients: Clients::default(),
             inbox,
             snapshot,
-            born: VecDeque::new(),
+            facts: VecDeque::new(),
             room: None,
             room_url: String::new(),
             model: None,
-            sound: None,
             frames_refused: 0,
             heir: None,
         };
@@ -123,17 +129,17 @@ impl Driver {
     /// Lives until the core says that nothing follows.
     pub(super) async fn run(&mut self) -> Exit {
         loop {
+            let arrival = self.wait().await;
+            self.take(arrival);
             if let Some(exit) = self.settle() {
                 return exit;
             }
-            let stimulus = self.wait().await;
-            self.take(stimulus);
         }
     }
 
     /// The only place where the task waits.
-    async fn wait(&mut self) -> Stimulus {
-        let wake = self.wake_at();
+    async fn wait(&mut self) -> Arrival {
+        let wake = self.core.poll_timeout();
         let Self { inbox, clients, room, model, .. } = self;
         let (items, actions) = match model {
             Some(link) => (Some(&mut link.items), Some(&link.actions)),
@@ -146,46 +152,42 @@ impl Driver {
             None => (None, None),
         };
         tokio::select! {
-            packet = receive(packets) => Stimulus::Packet(packet),
-            item = receive(items) => Stimulus::Model(item),
-            () = sleep_until(wake) => Stimulus::Woken,
-            event = receive(events) => Stimulus::Room(event),
-            input = inbox.recv(), if is_roomy => Stimulus::Input(input),
-            () = until_roomy(actions), if !is_roomy => Stimulus::Roomy,
-            client = clients.departure() => Stimulus::Departed(client),
+            packet = receive(packets) => Arrival::Packet(packet),
+            item = receive(items) => Arrival::Model(item),
+            () = sleep_until(wake) => Arrival::Woken,
+            event = receive(events) => Arrival::Room(event),
+            input = inbox.recv(), if is_roomy => Arrival::Input(input),
+            () = until_roomy(actions), if !is_roomy => Arrival::Roomy,
+            client = clients.departure() => Arrival::Departed(client),
         }
     }
 
-    /// One mutation of the core, or a frame on its way past it.
-    fn take(&mut self, stimulus: Stimulus) {
+    fn take(&mut self, arrival: Arrival) {
         let now = clock::now();
-        match stimulus {
-            Stimulus::Input(Some(input)) => self.take_input(input, now),
+        let stimulus = match arrival {
+            Arrival::Input(Some(input)) => return self.take_input(input, now),
             // Every handle is gone, and with them the registry: the process is going down.
-            Stimulus::Input(None) => self.agent.handle_event(Event::Shutdown, now),
-            Stimulus::Departed(client) => {
-                self.agent.handle_event(Event::ClientDisconnected(client), now);
+            Arrival::Input(None) => Stimulus::Shutdown,
+            Arrival::Departed(client) => Stimulus::ClientGone(client),
+            Arrival::Packet(Some(packet)) => Stimulus::Packet(packet),
+            Arrival::Room(Some(event)) => Stimulus::Room(event),
+            Arrival::Packet(None) | Arrival::Room(None) => self.last_word(),
+            Arrival::Model(Some(item)) => Stimulus::Model(item),
+            Arrival::Model(None) => {
+                self.model = None;
+                Stimulus::ModelLost(ModelFailure::Lost("the session has ended".into()))
             }
-            Stimulus::Packet(packet) => self.take_packet(packet, now),
-            Stimulus::Room(event) => self.take_room_event(event, now),
-            Stimulus::Model(item) => self.take_model_item(item, now),
-            Stimulus::Roomy => {}
-            Stimulus::Woken => {
-                if let Some(sound) = &mut self.sound {
-                    sound.handle_timeout(now);
-                }
-                if self.agent.poll_timeout().is_some_and(|(at, _)| at <= now) {
-                    self.agent.handle_timeout(now);
-                }
-            }
-        }
+            Arrival::Roomy => return,
+            Arrival::Woken => Stimulus::TimePassed,
+        };
+        self.feed(stimulus, now);
     }
 
     fn take_input(&mut self, input: Input, now: Instant) {
         match input {
             Input::Command(command, reply) => {
                 let name = new_name(&command);
-                let outcome = self.agent.handle_command(command, now);
+                let outcome = self.ask(command, now);
                 if let (Ok(()), Some(name)) = (&outcome, name) {
                     self.name = name;
                 }
@@ -193,121 +195,68 @@ impl Driver {
                 let _ = reply.send(outcome);
             }
             Input::Subscribe(client, reply) => {
-                let subscription = self.clients.add(client.clone(), self.agent.open_tool_calls());
+                let subscription = self.clients.add(client.clone(), self.core.open_tool_calls());
                 let _ = reply.send(subscription);
-                self.agent.handle_event(Event::ClientConnected(client), now);
+                self.feed(Stimulus::ClientConnected(client), now);
             }
             Input::HandOff(wish) => self.begin_handoff(wish, now),
             Input::TakeOver(handover) => self.take_over(*handover, now),
-            Input::Shutdown => self.agent.handle_event(Event::Shutdown, now),
+            Input::Shutdown => self.feed(Stimulus::Shutdown, now),
             #[cfg(test)]
             Input::Panic => panic!("as a test has asked"),
         }
     }
 
-    fn take_packet(&mut self, packet: Option<OpusPacket>, now: Instant) {
-        let (Some(packet), Some(sound)) = (packet, &mut self.sound) else {
-            return self.lose_room(now);
-        };
-        if let Err(error) = sound.on_packet(packet, now) {
-            let failure = RoomFailure::Media(error.to_string());
-            self.agent.handle_event(Event::Room(RoomEvent::Failed(failure)), now);
-        }
-    }
-
-    fn take_room_event(&mut self, event: Option<RoomEvent>, now: Instant) {
-        let Some(event) = event else { return self.lose_room(now) };
-        match &event {
-            RoomEvent::ParticipantLeft(id) => {
-                if let Some(sound) = &mut self.sound {
-                    sound.on_participant_left(id);
-                }
-            }
-            RoomEvent::Failed(_) | RoomEvent::Left => {
-                self.drop_room();
-                return self.born.push_back(Event::Room(event));
-            }
-            RoomEvent::Joined { .. } | RoomEvent::ParticipantJoined(_) => {}
-        }
-        self.agent.handle_event(Event::Room(event), now);
-    }
-
     /// The room's side of the link has ended: with a last word that waits, or without one.
-    fn lose_room(&mut self, now: Instant) {
-        let last_word = self.room.as_mut().and_then(|link| link.events.try_recv().ok());
-        if last_word.is_some() {
-            return self.take_room_event(last_word, now);
-        }
-        self.drop_room();
-        let failure = RoomFailure::Closed("the connection to the room has ended".into());
-        self.born.push_back(Event::Room(RoomEvent::Failed(failure)));
+    fn last_word(&mut self) -> Stimulus {
+        let waiting = self.room.as_mut().and_then(|link| link.events.try_recv().ok());
+        waiting.map_or(Stimulus::RoomLost, Stimulus::Room)
     }
 
-    fn take_model_item(&mut self, item: Option<ModelItem>, now: Instant) {
-        match item {
-            Some(ModelItem::Event(event)) => self.agent.handle_event(Event::Model(event), now),
-            Some(ModelItem::Audio { utterance, samples }) => {
-                let sound = self.sound.as_mut();
-                let flooded = sound.is_some_and(|sound| sound.speak(&utterance, &samples).is_err());
-                if flooded {
-                    self.fail_model(ModelFailure::Flooding);
-                }
-            }
-            Some(ModelItem::AudioDone { utterance }) => {
-                if let Some(sound) = &mut self.sound {
-                    sound.finish(&utterance);
-                }
-            }
-            None => self.fail_model(ModelFailure::Lost("the session has ended".into())),
-        }
+    /// Lets the core know what has happened.
+    pub(super) fn feed(&mut self, stimulus: Stimulus, now: Instant) {
+        // Only commands are ever refused.
+        let _ = self.handle(stimulus, None, now);
     }
 
-    /// Closes the session, and lets the core hear why.
-    pub(super) fn fail_model(&mut self, failure: ModelFailure) {
-        self.model = None;
-        self.born.push_back(Event::Model(ModelEvent::Failed(failure)));
+    /// Asks something of the core, which may refuse it.
+    pub(super) fn ask(&mut self, command: Command, now: Instant) -> Result<(), Rejection> {
+        self.handle(Stimulus::Command(command), None, now)
     }
 
-    /// Drains the core, what was born of it, and the sound, until all are at rest.
+    /// Gives the core a stimulus, and writes down both sides of it; `from` is the journal of
+    /// whoever hands over.
+    pub(super) fn handle(
+        &mut self,
+        stimulus: Stimulus,
+        from: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let Some(pen) = &mut self.pen else { return self.core.handle(stimulus, now) };
+        let draft = pen.draft(&stimulus, from, now);
+        let outcome = self.core.handle(stimulus, now);
+        pen.write(draft, &outcome, self.core.effects());
+        outcome
+    }
+
+    /// Does all that the core says, and lets it know what that has shown, until it is at rest.
     fn settle(&mut self) -> Option<Exit> {
         loop {
-            while let Some(output) = self.agent.poll_output() {
-                if let Some(exit) = self.perform(output) {
+            while let Some(effect) = self.core.poll_effect() {
+                if let Some(exit) = self.perform(effect) {
                     return Some(exit);
                 }
             }
-            let now = clock::now();
-            if let Some(event) = self.born.pop_front() {
-                self.agent.handle_event(event, now);
-            } else if let Some(output) = self.sound.as_mut().and_then(|sound| sound.poll(now)) {
-                self.carry(output, now);
-            } else {
-                break;
-            }
+            let Some(fact) = self.facts.pop_front() else { break };
+            self.feed(fact, clock::now());
         }
         self.publish();
         None
     }
 
-    /// Takes a frame, a packet or an edge to where it belongs.
-    fn carry(&mut self, output: SoundOutput, now: Instant) {
-        match output {
-            SoundOutput::Hear(frame) => self.hear(frame),
-            SoundOutput::Send(packet) => self.send(packet),
-            SoundOutput::Edge(edge) => self.agent.handle_event(Event::Speech(edge), now),
-            SoundOutput::Playback(event) => self.agent.handle_event(Event::Playback(event), now),
-        }
-    }
-
-    fn wake_at(&self) -> Option<Instant> {
-        let core = self.agent.poll_timeout().map(|(at, _)| at);
-        let sound = self.sound.as_ref().and_then(Sound::poll_timeout);
-        core.into_iter().chain(sound).min()
-    }
-
     fn publish(&self) {
         self.snapshot.send_if_modified(|seen| {
-            let current = self.agent.snapshot();
+            let current = self.core.snapshot();
             let changed = *seen != current;
             *seen = current;
             changed

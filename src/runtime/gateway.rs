@@ -37,8 +37,8 @@ struct Inner {
     registry: Arc<Registry>,
     rooms: RoomKeeper,
     draining: AtomicBool,
-    /// The archivist, if there is one, and whoever forgets what is over its time.
-    _upkeep: (Option<Task>, Task),
+    /// The archivist, if there is one, and those who forget what is over its time.
+    _upkeep: (Option<Task>, Task, Option<Task>),
 }
 
 impl Gateway {
@@ -52,12 +52,20 @@ impl Gateway {
             shell.archive_policy.enabled.then(|| Archive::open(store.clone())).unzip();
         shell.archive = archive;
         let sweeper = retention::keep(store.clone(), kept, retention::SWEEP_PERIOD);
+        let journals = shell.journal.clone();
+        let journals =
+            journals.map(|own| retention::keep_journals(own, kept, retention::SWEEP_PERIOD));
         let rooms = RoomKeeper::start(shell.rooms.clone(), store.clone()).await?;
         let registry = Registry::new(Arc::new(shell), store);
         let agents = registry.take_up().await?;
         tracing::info!(agents, calls, "took up the agents of the store, and closed its live calls");
         let draining = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { registry, rooms, draining, _upkeep: (archivist, sweeper) })))
+        Ok(Self(Arc::new(Inner {
+            registry,
+            rooms,
+            draining,
+            _upkeep: (archivist, sweeper, journals),
+        })))
     }
 
     /// Takes no new work, lets running turns finish, ends every agent's task, and closes the rooms.
@@ -69,6 +77,11 @@ impl Gateway {
         self.0.rooms.stop().await;
         if !self.settle_archive(archive::FLUSH_PATIENCE).await {
             tracing::error!("the last entries of calls are not written");
+        }
+        if let Some(journal) = &self.0.registry.shell().journal
+            && !journal.flush(archive::FLUSH_PATIENCE).await
+        {
+            tracing::error!("the last lines of journals are not written");
         }
         if !late.is_empty()
             && let Err(error) = self.store().close_live_calls(archive::SHUTDOWN).await

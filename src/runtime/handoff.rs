@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::core::{Heritage, Stimulus};
 use super::driver::{Driver, Input};
 use super::gateway::Gateway;
 use super::handle::{CreateError, HandOffError, HandOffWish, Heir};
 use super::registry::Seat;
-use super::sound::Sound;
-use crate::agent::{Baggage, CallStage, Command, Event, Phase, Rejection, Snapshot};
+use crate::agent::{CallStage, Command, Phase, Rejection, Snapshot};
 use crate::ids::{AgentId, UserId};
 use crate::rooms::RoomLink;
 
@@ -29,9 +29,11 @@ pub(super) struct HandOff {
 /// All that moves from one task to another. It exists once.
 #[derive(Debug)]
 pub(super) struct Handover {
-    baggage: Baggage,
-    /// The room, and the sound of the call in it: codecs and clocks go on without a gap.
-    call: Option<(RoomLink, Sound)>,
+    heritage: Box<Heritage>,
+    /// The room of the call in it.
+    room: Option<RoomLink>,
+    /// The journal of the first agent, if it writes one.
+    journal: Option<String>,
     /// Told when all of it has arrived.
     arrived: oneshot::Sender<()>,
 }
@@ -118,7 +120,7 @@ fn check_may(first: &Snapshot) -> Result<(), Rejection> {
 impl Driver {
     pub(super) fn begin_handoff(&mut self, wish: HandOff, now: Instant) {
         let HandOff { command, heir, reply } = wish;
-        let outcome = self.agent.handle_command(command, now);
+        let outcome = self.ask(command, now);
         self.heir = outcome.is_ok().then_some(heir);
         // An owner that has gone before the answer needs none.
         let _ = reply.send(outcome);
@@ -126,21 +128,22 @@ impl Driver {
 
     /// Sends everything to the agent that goes on; with a call, the room goes too, so that the
     /// callers notice nothing but another voice.
-    pub(super) fn hand_over(&mut self, baggage: Baggage) {
+    pub(super) fn hand_over(&mut self, heritage: Box<Heritage>) {
         let Some((permit, arrived)) = self.heir.take() else {
             return tracing::error!("a conversation was to be passed on, to nobody");
         };
-        let call = baggage.has_call().then(|| self.room.take().zip(self.sound.take())).flatten();
-        permit.send(Input::TakeOver(Box::new(Handover { baggage, call, arrived })));
+        let room = heritage.has_call().then(|| self.room.take()).flatten();
+        let journal = self.pen.as_ref().map(|pen| pen.file().to_owned());
+        permit.send(Input::TakeOver(Box::new(Handover { heritage, room, journal, arrived })));
     }
 
     pub(super) fn take_over(&mut self, handover: Handover, now: Instant) {
-        let Handover { baggage, call, arrived } = handover;
-        if let (Some((room, sound)), None) = (call, &self.room) {
-            self.room = Some(room);
-            self.sound = Some(sound);
+        let Handover { heritage, room, journal, arrived } = handover;
+        if self.room.is_none() {
+            self.room = room;
         }
-        self.agent.handle_event(Event::TakenOver(Box::new(baggage)), now);
+        // Events are never refused.
+        let _ = self.handle(Stimulus::TakenOver(heritage), journal.as_deref(), now);
         // Whoever asked for the handoff may have gone.
         let _ = arrived.send(());
     }

@@ -2,11 +2,13 @@
 
 mod archive;
 mod clients;
+mod core;
 mod driver;
 mod effects;
 mod gateway;
 mod handle;
 mod handoff;
+mod journal;
 mod news;
 mod registry;
 mod retention;
@@ -15,6 +17,7 @@ mod shell;
 mod sound;
 mod update;
 
+pub use self::core::{Core, Effect, Heritage, Seed, Stimulus};
 pub use crate::rooms::{IceSession, RoomAnswer, RoomName, RoomView, TrickleAnswer};
 pub use crate::store::{ArchivedCall, CallSummary, HandOffRecord, Page};
 pub use archive::{ArchivePolicy, CallError};
@@ -22,6 +25,9 @@ pub use gateway::{Gateway, Turn};
 pub use handle::{
     AgentChange, AgentView, CommandError, CreateError, FindError, HandOffError, HandOffWish, Heir,
     ListError, NewAgent, NewMetadata, RoomNews, Stamped, Subscription, UpdateError,
+};
+pub use journal::{
+    Difference, Journal, JournalPolicy, Moment, Replay, ReplayError, Summary as ReplaySummary,
 };
 pub use news::RoomWatch;
 pub use registry::AGENTS_MAX;

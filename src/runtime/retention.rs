@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use super::journal::Journal;
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -29,6 +30,19 @@ pub(super) fn keep(store: Store, calls_kept: Duration, period: Duration) -> Task
             if let Err(error) = sweep(&store, calls_kept).await {
                 tracing::error!(%error, "what is over its time could not be forgotten");
             }
+        }
+    })
+}
+
+/// Deletes journals that are over their time, at once and once in every `period`, for as long as
+/// the task is kept.
+pub(super) fn keep_journals(journal: Journal, kept: Duration, period: Duration) -> Task {
+    tasks::spawn("retention of journals", async move {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            journal.sweep(kept).await;
         }
     })
 }

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use super::archive::{Archive, ArchivePolicy, Recorder};
 use super::handle::Stamped;
+use super::journal::Journal;
 use crate::agent::{AgentRecord, AgentSpec, JoinRequest, Limits, Medium, ModelFailure};
 use crate::ids::AgentId;
 use crate::models::{self, ModelLink, ModelProfile};
@@ -32,6 +33,8 @@ pub struct Shell {
     pub(super) archive_policy: ArchivePolicy,
     /// Where calls are written down, once the gateway has started and if it is wanted.
     pub(super) archive: Option<Archive>,
+    /// Where agents' lives are written down in full, if that is wanted.
+    pub(super) journal: Option<Journal>,
 }
 
 /// The configured minds.
@@ -57,13 +60,27 @@ impl Shell {
     pub fn new(rooms: Rooms, models: Models, limits: Limits) -> Self {
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let archive_policy = ArchivePolicy::default();
-        Self { rooms, models, limits: limits.into(), news, archive_policy, archive: None }
+        Self {
+            rooms,
+            models,
+            limits: limits.into(),
+            news,
+            archive_policy,
+            archive: None,
+            journal: None,
+        }
     }
 
     /// The same, with past calls kept in this way.
     #[must_use]
     pub fn archiving(self, archive_policy: ArchivePolicy) -> Self {
         Self { archive_policy, ..self }
+    }
+
+    /// The same, with everything that goes into agents, and comes out, written into this.
+    #[must_use]
+    pub fn journaling(self, journal: Option<Journal>) -> Self {
+        Self { journal, ..self }
     }
 
     /// What an agent writes the records of its calls with.

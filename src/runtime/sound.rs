@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Instant;
 
-use crate::agent::{EdgeKind, PlaybackEvent, SpeechEdge};
+use crate::agent::{BargeIn, EdgeKind, Listening, PlaybackEvent, SpeechEdge};
 use crate::ids::{ParticipantId, UtteranceId};
 use crate::media::{
-    self, CodecError, Downlink, DownlinkOutput, Ear, Flooded, Frame24k, OpusPacket, SpeechConfig,
-    Uplink, UplinkOutput,
+    self, CodecError, Downlink, DownlinkOutput, Duplex, Ear, Flooded, Frame24k, OpusPacket,
+    SpeechConfig, Uplink, UplinkOutput,
 };
 
 /// Everything that codes, detects and paces for one call. It is dropped with the call.
@@ -17,6 +17,7 @@ pub(super) struct Sound {
     uplinks: BTreeMap<ParticipantId, Uplink>,
     ear: Ear,
     downlink: Downlink,
+    listening: Listening,
 }
 
 /// What comes out of a call's sound.
@@ -34,17 +35,36 @@ pub(super) enum SoundOutput {
 }
 
 impl Sound {
-    /// The sound of a call in which the agent is `own`.
-    pub(super) fn new(own: ParticipantId, now: Instant) -> Result<Self, CodecError> {
+    /// The sound of a call in which the agent is `own`, and hears others in this way.
+    pub(super) fn new(
+        own: ParticipantId,
+        listening: Listening,
+        now: Instant,
+    ) -> Result<Self, CodecError> {
         let downlink = Downlink::new(own, now)?;
-        Ok(Self { uplinks: BTreeMap::new(), ear: Ear::new(), downlink })
+        let mut sound = Self { uplinks: BTreeMap::new(), ear: Ear::new(), downlink, listening };
+        sound.listen(listening);
+        Ok(sound)
+    }
+
+    /// Hears others in this way from here on, and speaks to them in this way.
+    pub(super) fn listen(&mut self, listening: Listening) {
+        self.listening = listening;
+        self.downlink.set_trims_silence(listening.trim_silence);
+        for uplink in self.uplinks.values_mut() {
+            uplink.set_manner(listening.barge_in.min_speech, duplex(listening));
+        }
     }
 
     /// A participant's packet, as it came.
     pub(super) fn on_packet(&mut self, packet: OpusPacket, now: Instant) -> Result<(), CodecError> {
         let uplink = match self.uplinks.entry(packet.participant.clone()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Uplink::new(SpeechConfig::default(), now)?),
+            Entry::Vacant(new) => {
+                let uplink = new.insert(Uplink::new(SpeechConfig::default(), now)?);
+                uplink.set_manner(self.listening.barge_in.min_speech, duplex(self.listening));
+                uplink
+            }
         };
         uplink.push(packet, now);
         Ok(())
@@ -66,11 +86,23 @@ impl Sound {
         self.downlink.finish(utterance);
     }
 
-    /// Falls silent at the frame edge.
+    /// Falls silent at the frame edge, and keeps what was not heard.
+    pub(super) const fn hold(&mut self) {
+        self.downlink.hold();
+    }
+
+    /// Goes on where it was held.
+    pub(super) const fn resume(&mut self) {
+        self.downlink.resume();
+    }
+
+    /// Falls silent at the frame edge, and drops what was not heard.
     pub(super) fn flush(&mut self) -> impl Iterator<Item = PlaybackEvent> {
         self.downlink.flush().map(|flushed| PlaybackEvent::Flushed {
             heard_ms: flushed.heard_ms(),
+            end_ms: flushed.end_ms(),
             received_ms: flushed.received_ms(),
+            is_complete: flushed.is_complete,
             utterance: flushed.utterance,
         })
     }
@@ -92,7 +124,7 @@ impl Sound {
             return Some(SoundOutput::Hear(frame));
         }
         for (participant, uplink) in &mut self.uplinks {
-            match uplink.poll() {
+            match uplink.poll_beside(Some(self.downlink.own_voice())) {
                 None => {}
                 Some(UplinkOutput::Edge(edge)) => {
                     return Some(SoundOutput::Edge(attribute(edge, participant)));
@@ -107,9 +139,18 @@ impl Sound {
     }
 }
 
+fn duplex(listening: Listening) -> Duplex {
+    match listening.barge_in {
+        BargeIn { enabled: false, .. } => Duplex::Half,
+        BargeIn { echo_guard: true, .. } => Duplex::Guarded,
+        BargeIn { echo_guard: false, .. } => Duplex::Full,
+    }
+}
+
 fn attribute(edge: media::Edge, participant: &ParticipantId) -> SpeechEdge {
     let kind = match edge.kind {
         media::EdgeKind::Started => EdgeKind::Started,
+        media::EdgeKind::Sustained => EdgeKind::Sustained,
         media::EdgeKind::Stopped => EdgeKind::Stopped,
     };
     SpeechEdge { participant: participant.clone(), kind, at: edge.at }
@@ -124,5 +165,153 @@ fn from_downlink(output: DownlinkOutput) -> SoundOutput {
         DownlinkOutput::Finished { utterance, heard_ms } => {
             SoundOutput::Playback(PlaybackEvent::Finished { utterance, heard_ms })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::media::{Converter, Encoder, RTP_TICKS_PER_FRAME};
+    use crate::sys::clock;
+
+    #[test]
+    fn a_held_voice_goes_on_where_it_was() {
+        let mut call = Call::new(Listening::default());
+        call.sound.speak(&id("u"), &[900; 480 * 4]).unwrap();
+        call.run(2, |_| Vec::new());
+        call.sound.hold();
+        call.run(10, |_| Vec::new());
+        assert_eq!(call.sent.len(), 2);
+        call.sound.resume();
+        call.run(10, |_| Vec::new());
+        assert_eq!(call.sent.len(), 4);
+        assert!(call.sent[2].marker && call.sent[2].timestamp >= 12 * RTP_TICKS_PER_FRAME);
+    }
+
+    #[test]
+    fn a_flush_tells_where_in_the_models_sound_it_came() {
+        for (trim_silence, expected) in [(true, (60, 520)), (false, (60, 60))] {
+            let mut call = Call::new(Listening { trim_silence, ..Listening::default() });
+            call.sound.speak(&id("u"), &[0; 12_000]).unwrap();
+            call.sound.speak(&id("u"), &[900; 12_000]).unwrap();
+            call.run(3, |_| Vec::new());
+            let Some(PlaybackEvent::Flushed { heard_ms, end_ms, received_ms, is_complete, .. }) =
+                call.sound.flush().next()
+            else {
+                panic!("nothing was flushed");
+            };
+            assert_eq!((heard_ms, end_ms), expected);
+            assert_eq!((received_ms, is_complete), (1000, false));
+        }
+    }
+
+    #[test]
+    fn one_who_lets_us_back_in_is_silent_and_the_other_is_heard() {
+        let ours = recording("tell-me-the-weather-in-paris");
+        let human = recording("what-time-is-it");
+        let mut call = Call::new(Listening::default());
+        for frame in &ours {
+            call.sound.speak(&id("u"), &frame[..]).unwrap();
+        }
+        call.run(ours.len(), |n| {
+            // The silence in front was left out, so it comes back later than by these frames.
+            let echo = n.checked_sub(5).map(|n| ("p_echo", ours[n]));
+            let human = n.checked_sub(30).and_then(|n| human.get(n).copied());
+            echo.into_iter().chain(human.map(|frame| ("p_human", frame))).collect()
+        });
+        let who: Vec<_> = call.edges.iter().map(|edge| edge.participant.as_str()).collect();
+        assert!(!who.is_empty() && who.iter().all(|who| *who == "p_human"), "{who:?}");
+    }
+
+    #[test]
+    fn a_new_manner_goes_for_those_who_are_there() {
+        let human = recording("tell-me-the-weather-in-paris");
+        let mut call = Call::new(Listening::default());
+        call.run(50, |n| vec![("p_human", human[n])]);
+        let half = BargeIn { enabled: false, ..BargeIn::default() };
+        call.sound.listen(Listening { barge_in: half, ..Listening::default() });
+        call.sound.speak(&id("u"), &[900; 480 * 30]).unwrap();
+        call.run(25, |n| vec![("p_human", human[50 + n])]);
+        let kinds: Vec<_> = call.edges.iter().map(|edge| edge.kind).collect();
+        assert_eq!(kinds, [EdgeKind::Started, EdgeKind::Sustained, EdgeKind::Stopped]);
+        assert!(call.heard[call.heard.len() - 20..].iter().all(|level| *level == 0));
+    }
+
+    #[test]
+    fn how_much_speech_is_meant_is_as_the_agent_wants() {
+        for (min_ms, expected) in [(0, 2), (10_000, 1)] {
+            let min_speech = Duration::from_millis(min_ms);
+            let barge_in = BargeIn { min_speech, ..BargeIn::default() };
+            let mut call = Call::new(Listening { barge_in, ..Listening::default() });
+            let human = recording("tell-me-the-weather-in-paris");
+            call.run(60, |n| vec![("p_human", human[n])]);
+            assert_eq!(call.edges.len(), expected, "{:?}", call.edges);
+        }
+    }
+
+    /// A call of our sound with participants' frames, and what came of it.
+    struct Call {
+        sound: Sound,
+        now: Instant,
+        encoders: BTreeMap<&'static str, (Encoder, u16)>,
+        sent: Vec<OpusPacket>,
+        edges: Vec<SpeechEdge>,
+        heard: Vec<u32>,
+    }
+
+    impl Call {
+        fn new(listening: Listening) -> Self {
+            let now = clock::now();
+            let sound = Sound::new(ParticipantId::new("p_agent"), listening, now).unwrap();
+            let (sent, edges, heard) = (Vec::new(), Vec::new(), Vec::new());
+            Self { sound, now, encoders: BTreeMap::new(), sent, edges, heard }
+        }
+
+        /// So many times 20 ms, with what is said in each.
+        fn run(&mut self, frames: usize, said: impl Fn(usize) -> Vec<(&'static str, Frame24k)>) {
+            for n in 0..frames {
+                for (who, frame) in said(n) {
+                    let packet = self.packet(who, &frame);
+                    self.sound.on_packet(packet, self.now).unwrap();
+                }
+                while let Some(output) = self.sound.poll(self.now) {
+                    match output {
+                        SoundOutput::Hear(frame) => self.heard.push(frame.level()),
+                        SoundOutput::Edge(edge) => self.edges.push(edge),
+                        SoundOutput::Send(packet) => self.sent.push(packet),
+                        SoundOutput::Playback(_) => {}
+                    }
+                }
+                self.now += Duration::from_millis(20);
+            }
+        }
+
+        fn packet(&mut self, who: &'static str, frame: &Frame24k) -> OpusPacket {
+            let new = || (Encoder::new().unwrap(), 0);
+            let (encoder, sequence) = self.encoders.entry(who).or_insert_with(new);
+            *sequence += 1;
+            OpusPacket {
+                participant: ParticipantId::new(who),
+                sequence: *sequence,
+                timestamp: u32::from(*sequence) * RTP_TICKS_PER_FRAME,
+                marker: false,
+                payload: encoder.encode(frame),
+            }
+        }
+    }
+
+    fn recording(name: &str) -> Vec<Frame24k> {
+        let path = format!("fixtures/audio/{name}-16000hz-16bit-mono.wav");
+        let mut wav = hound::WavReader::open(path).unwrap();
+        let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();
+        let mut resampled = Vec::new();
+        Converter::new(16_000, 24_000).unwrap().convert(&samples, &mut resampled);
+        resampled.as_chunks::<480>().0.iter().copied().map(Frame24k::new).collect()
+    }
+
+    fn id(name: &str) -> UtteranceId {
+        UtteranceId::new(name)
     }
 }
