@@ -20,6 +20,9 @@ pub mod store;
 // Layer 3: the shell.
 pub mod runtime;
 
+// Layer 3 without the world: the same cores in simulated time.
+pub mod rehearsal;
+
 // Layer 4: what clients see.
 pub mod api;
 

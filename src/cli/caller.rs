@@ -170,10 +170,11 @@ impl Talk {
         while let Some(output) = self.ear.poll() {
             match output {
                 UplinkOutput::Frame(frame) => self.heard.extend_from_slice(&frame[..]),
-                UplinkOutput::Edge(edge) => self.mark(match edge.kind {
-                    EdgeKind::Started => Mark::SpeechStarted(edge.at),
-                    EdgeKind::Stopped => Mark::SpeechStopped(edge.at),
-                }),
+                UplinkOutput::Edge(edge) => match edge.kind {
+                    EdgeKind::Started => self.mark(Mark::SpeechStarted(edge.at)),
+                    EdgeKind::Sustained => {}
+                    EdgeKind::Stopped => self.mark(Mark::SpeechStopped(edge.at)),
+                },
             }
         }
     }

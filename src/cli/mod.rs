@@ -7,6 +7,7 @@ mod demo;
 mod model;
 mod open_files;
 mod print;
+mod replay;
 mod serve;
 mod socketio;
 mod wav;
@@ -39,6 +40,8 @@ enum Command {
     Model,
     /// A caller: plays a WAV into a call and records what it hears.
     Call(call::Args),
+    /// Live an agent's life again from its journal, and compare.
+    Replay(replay::Args),
     /// Check the settings, and do nothing else.
     CheckConfig,
 }
@@ -55,6 +58,9 @@ pub fn main() -> ExitCode {
         let printed = check_config::run(&sources, &mut io::stdout(), &mut io::stderr());
         return printed.unwrap_or(ExitCode::FAILURE);
     }
+    if let Command::Replay(args) = &cli.command {
+        return replay::run(args).unwrap_or_else(|error| complain(&error));
+    }
     let config = match Config::load(&sources) {
         Ok(config) => config,
         Err(mistakes) => {
@@ -64,11 +70,13 @@ pub fn main() -> ExitCode {
     };
     match start(cli.command, config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::complain(&format!("callbridge: {error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error),
     }
+}
+
+fn complain(error: &anyhow::Error) -> ExitCode {
+    print::complain(&format!("callbridge: {error:#}"));
+    ExitCode::FAILURE
 }
 
 /// A command line that makes no sense is a mistake in the settings; help and version are not.
@@ -91,7 +99,7 @@ fn start(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Demo(args) => demo::run(config, args).await,
             Command::Model => model::run(config).await,
             Command::Call(args) => call::run(args).await,
-            Command::CheckConfig => Ok(()),
+            Command::CheckConfig | Command::Replay(_) => Ok(()),
         }
     });
     // Blocking work that is past its deadline must not hold up the end.
