@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::wire::{
     AGENT_TYPE, AgentBody, AgentChangeBody, CallBody, ClientMessage, EventKind, Metadata,
-    NewAgentBody, ParticipantBody, RoomEvent, ServerEvent, SuccessorBody, raw_json,
+    ModelBody, NewAgentBody, ParticipantBody, RoomEvent, ServerEvent, SuccessorBody,
+    TurnDetectionBody, raw_json,
 };
 use crate::agent::{
-    AgentSpec, CallView, Command, ContextUpdate, JoinRequest, ModelSpec, Notification, Participant,
-    SpeakStatus, ToolCancel, ToolResult, ToolSpec, VoiceStatus,
+    AgentSpec, BargeIn, CallView, Command, ContextUpdate, JoinRequest, ModelSpec, Notification,
+    Participant, SpeakStatus, ToolCancel, ToolResult, ToolSpec, TurnDetection, VoiceStatus,
 };
 use crate::ids::{AgentId, CallId, ToolCallId};
 use crate::privacy::{Pii, Secret};
@@ -55,18 +56,39 @@ fn spec_of(name: String, metadata: Metadata) -> AgentSpec {
         description: tool.description,
         parameters_json: tool.parameters_json,
         timeout: Duration::from_secs(tool.timeout_seconds),
+        filler: tool.filler,
     });
     AgentSpec {
         name,
         instructions,
         tools: tools.collect(),
         voice_enabled,
-        model: ModelSpec {
-            profile: model.profile,
-            voice: model.voice.or(voice_id),
-            greeting: model.greeting,
-            turn_detection_json: model.turn_detection_json,
+        model: model_spec(model, voice_id),
+    }
+}
+
+fn model_spec(model: ModelBody, voice_id: Option<String>) -> ModelSpec {
+    let ModelBody { profile, voice, greeting, turn_detection, barge_in, trim_silence } = model;
+    let usual = ModelSpec::default();
+    ModelSpec {
+        profile,
+        voice: voice.or(voice_id),
+        greeting,
+        turn_detection: match turn_detection {
+            TurnDetectionBody::Profile => TurnDetection::Profile,
+            TurnDetectionBody::Model(json) => TurnDetection::Model { json },
+            TurnDetectionBody::Gateway { silence_ms } => TurnDetection::Gateway {
+                silence: silence_ms.map_or(TurnDetection::SILENCE, Duration::from_millis),
+            },
         },
+        barge_in: BargeIn {
+            enabled: barge_in.enabled.unwrap_or(usual.barge_in.enabled),
+            min_speech: barge_in
+                .min_speech_ms
+                .map_or(usual.barge_in.min_speech, Duration::from_millis),
+            echo_guard: barge_in.echo_guard.unwrap_or(usual.barge_in.echo_guard),
+        },
+        trim_silence: trim_silence.unwrap_or(usual.trim_silence),
     }
 }
 
@@ -208,8 +230,8 @@ fn event_kind(notification: &Notification) -> EventKind<'_> {
         N::ParticipantJoined(Participant { id, name }) => {
             EventKind::ParticipantJoined { participant_id: id.as_str(), name }
         }
-        N::ParticipantLeft(Participant { id, name }) => {
-            EventKind::ParticipantLeft { participant_id: id.as_str(), name }
+        N::ParticipantLeft { participant: Participant { id, name }, reason } => {
+            EventKind::ParticipantLeft { participant_id: id.as_str(), name, reason }
         }
         N::VadStart { participant, at_ms } => {
             EventKind::VadStart { participant_id: participant.as_str(), at_ms: *at_ms }
@@ -267,7 +289,7 @@ pub(super) fn room_event(news: &RoomNews) -> Option<RoomEvent<'_>> {
             | Notification::RoomJoined { .. }
             | Notification::RoomLeft { .. }
             | Notification::ParticipantJoined(_)
-            | Notification::ParticipantLeft(_)
+            | Notification::ParticipantLeft { .. }
             | Notification::VoiceStatus { .. }
             | Notification::TranscriberFatalError { .. }
             | Notification::Handoff { .. }

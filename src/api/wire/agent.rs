@@ -1,5 +1,7 @@
 //! What a client sends to make an agent (HUMA-0.1, with the extensions of the contract).
 
+use std::ops::RangeInclusive;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -47,15 +49,38 @@ pub(in crate::api) struct ToolBody {
     /// A JSON Schema object, as text.
     pub(in crate::api) parameters_json: String,
     pub(in crate::api) timeout_seconds: u64,
+    pub(in crate::api) filler: Option<String>,
 }
 
-/// How the agent thinks and speaks (extension).
+/// How the agent thinks and speaks (extension). What is not there is left to the defaults.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::api) struct ModelBody {
     pub(in crate::api) profile: Option<String>,
     pub(in crate::api) voice: Option<String>,
     pub(in crate::api) greeting: Option<String>,
-    pub(in crate::api) turn_detection_json: Option<String>,
+    pub(in crate::api) turn_detection: TurnDetectionBody,
+    pub(in crate::api) barge_in: BargeInBody,
+    pub(in crate::api) trim_silence: Option<bool>,
+}
+
+/// Who says when a participant's turn is over.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) enum TurnDetectionBody {
+    /// Whoever the profile names.
+    #[default]
+    Profile,
+    /// The model, in this way: a JSON object in its words.
+    Model(String),
+    /// This gateway, after so long a silence.
+    Gateway { silence_ms: Option<u64> },
+}
+
+/// How the agent may be spoken over.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) struct BargeInBody {
+    pub(in crate::api) enabled: Option<bool>,
+    pub(in crate::api) min_speech_ms: Option<u64>,
+    pub(in crate::api) echo_guard: Option<bool>,
 }
 
 impl NewAgentBody {
@@ -132,16 +157,38 @@ fn refuse_second_tools(fields: &mut Fields<'_>, tools: &[ToolBody]) {
 }
 
 fn read_model(fields: &mut Fields<'_>) -> ModelBody {
-    let turn_detection = fields.get_or_null("turnDetection");
-    if turn_detection.is_some_and(|value| !value.is_object() && !value.is_null()) {
-        fields.mistake("turnDetection", "must be an object, or null for none");
-    }
     ModelBody {
         profile: fields.text("profile", 1..=NAME_MAX),
         voice: fields.text("voice", 1..=NAME_MAX),
         greeting: fields.text("greeting", 1..=GREETING_MAX),
-        turn_detection_json: turn_detection.map(Value::to_string),
+        turn_detection: read_turn_detection(fields),
+        barge_in: fields.object("bargeIn").map_or_else(BargeInBody::default, |mut barge_in| {
+            BargeInBody {
+                enabled: barge_in.boolean("enabled"),
+                min_speech_ms: barge_in.number("minSpeechMs", 0..=MIN_SPEECH_MS_MAX),
+                echo_guard: barge_in.boolean("echoGuard"),
+            }
+        }),
+        trim_silence: fields.boolean("trimSilence"),
     }
+}
+
+/// The model's way is passed on as it is; ours has a type of its own, and is what null means.
+fn read_turn_detection(fields: &mut Fields<'_>) -> TurnDetectionBody {
+    let Some(value) = fields.get_or_null("turnDetection") else {
+        return TurnDetectionBody::Profile;
+    };
+    if value.is_null() {
+        return TurnDetectionBody::Gateway { silence_ms: None };
+    }
+    let Some(mut detection) = fields.object("turnDetection") else {
+        return TurnDetectionBody::Profile;
+    };
+    if detection.text("type", 0..=usize::MAX).as_deref() == Some(GATEWAY) {
+        let silence_ms = detection.number("silenceMs", SILENCE_MS);
+        return TurnDetectionBody::Gateway { silence_ms };
+    }
+    TurnDetectionBody::Model(value.to_string())
 }
 
 fn read_tool(fields: &mut Fields<'_>) -> ToolBody {
@@ -156,6 +203,7 @@ fn read_tool(fields: &mut Fields<'_>) -> ToolBody {
         timeout_seconds: fields
             .number("timeoutSeconds", 1..=TOOL_TIMEOUT_SECONDS_MAX)
             .unwrap_or(TOOL_TIMEOUT_SECONDS),
+        filler: fields.text("filler", 1..=FILLER_MAX),
     }
 }
 
@@ -230,6 +278,11 @@ const TOOL_NAME_MAX: usize = 64;
 const TOOLS_MAX: usize = 128;
 const PARAMETERS_MAX: usize = 128;
 const GREETING_MAX: usize = 2_000;
+const FILLER_MAX: usize = 200;
+/// The turn detection that is ours and no model's.
+const GATEWAY: &str = "gateway";
+const SILENCE_MS: RangeInclusive<u64> = 100..=10_000;
+const MIN_SPEECH_MS_MAX: u64 = 2_000;
 /// Characters of a prompt's part; the bytes of the whole `metadata` have a bound of their own.
 const PROMPT_MAX: usize = 131_072;
 pub(super) const METADATA_BYTES_MAX: usize = 256 * 1024;
@@ -261,11 +314,44 @@ mod tests {
         let metadata = read.metadata;
         assert_eq!(metadata.class_name, "Dealer");
         assert_eq!((metadata.voice_enabled, metadata.voice_id.as_deref()), (true, Some("v")));
-        assert_eq!(metadata.model.turn_detection_json.as_deref(), Some(r#"{"a":1}"#));
+        let turns = TurnDetectionBody::Model(r#"{"a":1}"#.into());
+        assert_eq!(metadata.model.turn_detection, turns);
         assert_eq!(
             (metadata.tools[0].name.as_str(), metadata.tools[0].timeout_seconds),
             ("deal", 5)
         );
+    }
+
+    #[test]
+    fn turns_are_detected_by_the_profile_the_model_or_the_gateway() {
+        let read = |model: Value| read_model_of(&model).expect("in order").turn_detection;
+        assert_eq!(read(json!({})), TurnDetectionBody::Profile);
+        let model = json!({"type": "semantic_vad", "eagerness": "low"});
+        let passed_on = TurnDetectionBody::Model(model.to_string());
+        assert_eq!(read(json!({"turnDetection": model})), passed_on);
+        let ours = TurnDetectionBody::Gateway { silence_ms: None };
+        assert_eq!(read(json!({"turnDetection": null})), ours);
+        assert_eq!(read(json!({"turnDetection": {"type": "gateway"}})), ours);
+        let ours = TurnDetectionBody::Gateway { silence_ms: Some(700) };
+        assert_eq!(read(json!({"turnDetection": {"type": "gateway", "silenceMs": 700}})), ours);
+    }
+
+    #[test]
+    fn mistakes_of_how_an_agent_speaks_have_their_places() {
+        let paths = |model: Value| match read_model_of(&model) {
+            Err(mistakes) => mistakes,
+            Ok(model) => panic!("mistakes were expected: {model:?}"),
+        };
+        let at = |field: &str| format!("metadata.model.{field}");
+        let wrong = json!({"bargeIn": {"enabled": 1, "minSpeechMs": 2001, "echoGuard": "no"}});
+        let all = [at("bargeIn.enabled"), at("bargeIn.minSpeechMs"), at("bargeIn.echoGuard")];
+        assert_eq!(paths(wrong), all);
+        let wrong = json!({"turnDetection": {"type": "gateway", "silenceMs": 99}});
+        assert_eq!(paths(wrong), [at("turnDetection.silenceMs")]);
+        let wrong = json!({"turnDetection": {"type": 5}});
+        assert_eq!(paths(wrong), [at("turnDetection.type")]);
+        let wrong = json!({"turnDetection": "server_vad", "trimSilence": "yes"});
+        assert_eq!(paths(wrong), [at("turnDetection"), at("trimSilence")]);
     }
 
     #[test]
@@ -355,6 +441,15 @@ mod tests {
         assert_eq!(read["type"], "object");
         assert_eq!(read["properties"], schema["properties"]);
         assert_eq!(read["additionalProperties"], false);
+    }
+
+    fn read_model_of(model: &Value) -> Result<ModelBody, Vec<String>> {
+        let metadata = json!({"model": model});
+        let body = json!({"name": "a", "agentType": "HUMA-0.1", "metadata": metadata});
+        match parse(&body) {
+            Ok(body) => Ok(body.metadata.model),
+            Err(_) => Err(mistaken_paths(&body)),
+        }
     }
 
     fn parse(body: &Value) -> Result<NewAgentBody, BadBody> {

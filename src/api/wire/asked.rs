@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use utoipa::openapi::schema::{
-    AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, Type,
+    AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -185,9 +185,62 @@ struct ModelSchema {
     /// What the agent says first in a call.
     #[schema(min_length = 1, max_length = 2000, example = "Hello!")]
     greeting: Option<String>,
-    /// Turn detection as the model's protocol has it; null turns it off.
-    #[schema(value_type = Option<Object>)]
-    turn_detection: Option<()>,
+    turn_detection: Option<TurnDetectionSchema>,
+    #[schema(inline)]
+    barge_in: Option<BargeInSchema>,
+    /// Whether silence that the model puts before an answer is left out; true unless given.
+    trim_silence: Option<bool>,
+}
+
+/// How the agent may be spoken over.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct BargeInSchema {
+    /// Whether it may be at all; true unless given. If not, nobody is heard while it speaks.
+    enabled: Option<bool>,
+    /// So much voice, in milliseconds, breaks an answer off; until then it is only held, and goes
+    /// on after a noise. 160 unless given.
+    #[schema(minimum = 0, maximum = 2000, example = 160)]
+    min_speech_ms: Option<u64>,
+    /// Whether the agent's own voice, when it comes back, is told from speech; true unless given.
+    echo_guard: Option<bool>,
+}
+
+/// Who says when a participant's turn is over.
+pub(in crate::api) struct TurnDetectionSchema;
+
+impl PartialSchema for TurnDetectionSchema {
+    fn schema() -> RefOr<Schema> {
+        let kind = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .pattern(Some("^(?!gateway$)"));
+        let model = ObjectBuilder::new().property("type", kind).description(Some(
+            "The model, by its own ear: `server_vad`, `semantic_vad`, as its protocol has it.",
+        ));
+        let silence = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Integer, Type::Null]))
+            .minimum(Some(100))
+            .maximum(Some(10_000))
+            .description(Some("After so many milliseconds without speech; 500 unless given."));
+        let ours = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["gateway"]));
+        let gateway = ObjectBuilder::new()
+            .property("type", ours)
+            .required("type")
+            .property("silenceMs", silence)
+            .description(Some("The gateway, by its own ear."));
+        let null = ObjectBuilder::new()
+            .schema_type(Type::Null)
+            .description(Some("The gateway, with its defaults."));
+        let either = AnyOfBuilder::new().item(model).item(gateway).item(null);
+        let about = "Who says when a participant's turn is over; left to the profile unless given.";
+        RefOr::T(either.description(Some(about)).into())
+    }
+}
+
+impl ToSchema for TurnDetectionSchema {
+    fn name() -> Cow<'static, str> {
+        "TurnDetection".into()
+    }
 }
 
 /// A tool that clients run.
@@ -203,6 +256,10 @@ pub(in crate::api) struct ToolSchema {
     /// How long a client has to answer; 30 unless given.
     #[schema(minimum = 1, maximum = 3600, example = 30)]
     timeout_seconds: Option<u64>,
+    /// What the agent says in a call while it waits for the result, if that takes longer than a
+    /// moment.
+    #[schema(min_length = 1, max_length = 200, example = "One moment.")]
+    filler: Option<String>,
 }
 
 /// A parameter of a tool. Further fields (`items`, `properties`, `enum` …) are JSON Schema.
@@ -359,10 +416,11 @@ mod tests {
             "voice": {"enabled": true, "voiceId": "v"},
             "model": {
                 "profile": "p", "voice": "v", "greeting": "g",
-                "turnDetection": {"type": "semantic_vad"},
+                "turnDetection": {"type": "semantic_vad"}, "trimSilence": true,
+                "bargeIn": {"enabled": true, "minSpeechMs": 160, "echoGuard": true},
             },
             "tools": [{
-                "name": "t", "description": "d", "timeoutSeconds": 5,
+                "name": "t", "description": "d", "timeoutSeconds": 5, "filler": "f",
                 "parameters": [
                     {"name": "p", "type": "string", "description": "d", "required": true},
                 ],

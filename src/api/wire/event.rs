@@ -35,7 +35,7 @@ pub(in crate::api) enum EventKind<'a> {
     #[serde(rename = "participant_joined")]
     ParticipantJoined { participant_id: &'a str, name: &'a str },
     #[serde(rename = "participant_left")]
-    ParticipantLeft { participant_id: &'a str, name: &'a str },
+    ParticipantLeft { participant_id: &'a str, name: &'a str, reason: &'a str },
     #[serde(rename = "vad_start")]
     VadStart { participant_id: &'a str, at_ms: u64 },
     #[serde(rename = "vad_end")]

@@ -19,7 +19,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 pub(super) use account::{IssuedKeyBody, KeyBody, NewKeyBody, NewUserBody, UserBody};
-pub(super) use agent::{AGENT_TYPE, Metadata, NewAgentBody, OnDuplicate};
+pub(super) use agent::{
+    AGENT_TYPE, Metadata, ModelBody, NewAgentBody, OnDuplicate, TurnDetectionBody,
+};
 pub(super) use asked::{
     AgentChangeSchema, HandOffSchema, NewAgentSchema, NewKeySchema, NewRoomSchema, NewUserSchema,
 };
