@@ -26,8 +26,9 @@ serve: deps ## start the gateway; it prints the address of a page to talk in
 test: deps test-deps ## run every test
 	cargo test --locked
 
-soak: deps ## ten thousand agents from their making to their end; is anything left of them?
+soak: deps ## ten thousand agents from their making to their end, and five minutes with a model that is lost
 	CALLBRIDGE_LIFECYCLES=10000 cargo test --locked --test lifecycles -- --nocapture
+	CALLBRIDGE_QUESTIONS=42 cargo test --locked --test drops -- --nocapture
 
 bench: deps ## measure the hot paths
 	cargo bench --locked

@@ -9,7 +9,9 @@
 )]
 
 mod conformance;
+pub(crate) mod mind;
 pub(crate) mod raw;
+pub(crate) mod talk;
 
 use std::net::SocketAddr;
 
@@ -22,7 +24,7 @@ use callbridge::api::{self, ApiConfig, Rates};
 use callbridge::models::ModelProfile;
 use callbridge::privacy::Secret;
 use callbridge::rooms::{Rooms, RoomsConfig};
-use callbridge::runtime::{Gateway, Models, Shell};
+use callbridge::runtime::{Gateway, Journal, Models, Shell};
 use callbridge::store::Store;
 use callbridge::sys::tasks::{self, Task};
 use conformance::Conformance;
@@ -55,11 +57,13 @@ struct Setup {
     open: bool,
     /// The mind of agents that name none.
     model: Option<ModelProfile>,
+    /// Where agents' lives are written down, if they are.
+    journal: Option<Journal>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { open: true, model: None }
+        Self { open: true, model: None, journal: None }
     }
 }
 
@@ -89,14 +93,26 @@ impl House {
 
     /// As off loopback: over this store, with rooms that only their owners make.
     pub(crate) async fn locked(store: Store) -> Self {
-        Self::build(store, Rates::default(), Setup { open: false, model: None }).await
+        Self::build(store, Rates::default(), Setup { open: false, ..Setup::default() }).await
     }
 
     /// A gateway whose agents think with the model of this address, if they name none.
     pub(crate) async fn with_model(url: &str) -> Self {
+        Self::with_profile(ModelProfile::local(url)).await
+    }
+
+    /// As `with_model`, for a model that is spoken to in a certain way.
+    pub(crate) async fn with_profile(model: ModelProfile) -> Self {
         let store = Store::open("sqlite::memory:").await.expect("a store in memory");
-        let model = Some(ModelProfile::local(url));
-        Self::build(store, Rates::default(), Setup { open: true, model }).await
+        let model = Some(model);
+        Self::build(store, Rates::default(), Setup { model, ..Setup::default() }).await
+    }
+
+    /// The same, and agents' lives are written down.
+    pub(crate) async fn journaling(model_url: &str, journal: Journal) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        let (model, journal) = (Some(ModelProfile::local(model_url)), Some(journal));
+        Self::build(store, Rates::default(), Setup { model, journal, ..Setup::default() }).await
     }
 
     async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
@@ -113,6 +129,7 @@ impl House {
         let profiles = profiles.chain([(SILENT.to_owned(), silent)]).collect();
         let models = Models { default: "none".into(), profiles };
         let shell = Shell::new(rooms.expect("a media port"), models, Limits::default());
+        let shell = shell.journaling(setup.journal);
         let gateway = Gateway::start(shell, store).await.expect("a gateway");
         let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)), rates };
         let router = api::router(gateway.clone(), config);

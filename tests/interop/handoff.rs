@@ -50,6 +50,7 @@ async fn a_caller_is_passed_on_and_never_hangs_up() {
 /// A question that needs a tool, and a name that is worth remembering.
 async fn talk(ada: &mut Raw, ann: &mut Peer) {
     ada.event("participant_joined").await;
+    assert_eq!(ada.spoken().await, "Hello, I am Ada.");
     ann.order(&format!("say {}", fixture("tell-me-the-weather-in-paris").display())).await;
     let call = ada.event("tool-call").await;
     assert_eq!(call["arguments"], json!({"place": "Paris"}));
