@@ -66,7 +66,7 @@ pub use output::{
 };
 pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnRecord};
 pub use spec::{AgentRecord, AgentSpec, BargeIn, Listening, ModelSpec, ToolSpec, TurnDetection};
-pub use transcript::Line;
+pub use transcript::{Cut, Line, heard_words};
 
 use crate::privacy::Pii;
 

@@ -16,15 +16,15 @@ pub struct Line {
 
 /// Where the sound of an utterance was cut, in milliseconds of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cut {
+pub struct Cut {
     /// How much of it was heard.
-    pub(super) heard_ms: u64,
+    pub heard_ms: u64,
     /// Up to where: what was heard, and the silence before it that was left out.
-    pub(super) end_ms: u64,
+    pub end_ms: u64,
     /// How much of it the model had delivered.
-    pub(super) received_ms: u64,
+    pub received_ms: u64,
     /// Whether that was all of it.
-    pub(super) is_complete: bool,
+    pub is_complete: bool,
 }
 
 /// How fast the agent speaks, learnt from what it has said to its end.
@@ -71,6 +71,12 @@ impl Pace {
         let budget = if cut.is_complete { in_proportion } else { in_proportion.min(spoken) };
         first_words(text, usize::try_from(budget).unwrap_or(usize::MAX))
     }
+}
+
+/// The part of `text` that was heard until the cut, at the pace of people who are not known.
+#[must_use]
+pub fn heard_words(text: &str, cut: Cut) -> &str {
+    Pace::default().heard_part(text, cut)
 }
 
 /// As many whole words as fit into so many characters; characters, if there are no words.

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::agent::{Cut, heard_words};
 use crate::media::{Frame24k, ms_of_24k};
 use crate::models::wire::{Content, Item, ItemKind, pcm_to_base64};
 
@@ -173,7 +174,8 @@ impl Chronicle {
         if *is_cut || (end_ms > 0 && end_ms >= received_ms && *is_over) {
             return Vec::new();
         }
-        *text = heard_part(text, end_ms, received_ms).to_owned();
+        let cut = Cut { heard_ms: end_ms, end_ms, received_ms, is_complete: *is_over };
+        *text = heard_words(text, cut).to_owned();
         (*is_cut, *is_over) = (true, true);
         let is_left = !text.is_empty();
         let tellings = sessions.iter().map(|session| (*session, self.replace(at, *session)));
@@ -422,17 +424,6 @@ fn size_of(item: &Item) -> usize {
 
 fn is_image(item: &Item) -> bool {
     item.content.iter().flatten().any(|part| part.image_url.is_some())
-}
-
-/// The part of `text` that fits into what was heard of its sound, cut between words.
-fn heard_part(text: &str, heard_ms: u64, received_ms: u64) -> &str {
-    if heard_ms >= received_ms {
-        return text;
-    }
-    let budget = text.len() as u128 * u128::from(heard_ms) / u128::from(received_ms.max(1));
-    let ends = text.match_indices(' ').map(|(at, _)| at);
-    let cut = ends.take_while(|at| *at as u128 <= budget).last().unwrap_or(0);
-    &text[..cut]
 }
 
 /// What another session is told at most, in bytes of text; the oldest goes first.
