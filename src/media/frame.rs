@@ -1,6 +1,7 @@
 //! A frame: exactly 20 ms of mono sound, 16 bits a sample. A wrong rate does not compile.
 
 use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 /// How long every frame lasts, in milliseconds.
 pub const FRAME_MS: u64 = 20;
@@ -42,6 +43,16 @@ impl<const N: usize> Frame<N> {
         let sum: u32 = self.0.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
         sum / u32::try_from(N).unwrap_or(u32::MAX)
     }
+}
+
+/// A frame, and since when its sound has been in the house: how long it is on its way is counted
+/// from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedFrame {
+    /// The sound.
+    pub frame: Frame24k,
+    /// When the last of it came off the network.
+    pub since: Instant,
 }
 
 impl<const N: usize> Default for Frame<N> {

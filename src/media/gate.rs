@@ -336,6 +336,7 @@ mod tests {
                 timestamp,
                 marker: false,
                 payload: encoder.encode(&Frame24k::new(*theirs)),
+                at: now + ms(20),
             };
             uplink.push(packet, now + ms(20));
             while let Some(output) = uplink.poll_beside(Some(&mut own)) {

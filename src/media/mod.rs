@@ -1,36 +1,51 @@
 //! PURE. Sound as values: no tasks, no clock, and no allocation per frame once warm.
 
+mod cushion;
 mod downlink;
 mod echo;
+mod fade;
 mod frame;
+mod g711;
+mod gain;
 mod gate;
+mod hearing;
 mod mix;
 mod opus;
 mod order;
 mod pacer;
 mod packet;
 mod playout;
+mod reception;
+mod red;
 mod resample;
 mod speech;
+mod telephone;
 #[cfg(test)]
 mod testing;
+mod timeline;
 mod uplink;
 mod vad;
 
 /// Opus to and from the house rate.
 pub use self::opus::{CodecError, Decoder, Encoder, MalformedPayload, fec_samples};
+/// The bounds of what is gathered for a model that runs dry.
+pub use cushion::{CUSHION_MAX_MS, CUSHION_MIN_MS};
 /// The agent's voice: speech in at any pace, packets out on time.
-pub use downlink::{Downlink, DownlinkOutput};
+pub use downlink::{Downlink, DownlinkOutput, DownlinkStats};
 /// Our own voice, as it may come back.
 pub use echo::{ECHO_DELAY_MAX, OwnVoice};
 /// 20 ms of sound, and how long samples last.
-pub use frame::{FRAME_MS, Frame, Frame16k, Frame24k, Frame48k, HOUSE_RATE, ms_of_24k};
+pub use frame::{FRAME_MS, Frame, Frame16k, Frame24k, Frame48k, HOUSE_RATE, TimedFrame, ms_of_24k};
+/// What a telephone speaks.
+pub use g711::Law;
 /// Who is heard while we speak.
 pub use gate::{Duplex, HALF_DUPLEX_TAIL};
+/// How a participant is listened to.
+pub use hearing::{Hearing, Senses, Suppression};
 /// Several voices in one: for listeners in a room, and for a model.
 pub use mix::{EAR_QUEUE_CAPACITY, Ear, Mix, STALLED_FRAMES, STANDING_FRAMES};
 /// Packets back into sequence.
-pub use order::{Before, GAP_WAIT_MAX, GAP_WAIT_MIN, Order, OrderStats, Ordered};
+pub use order::{Before, GAP_WAIT_MAX, Order, OrderStats, Ordered};
 /// When the next frame is due.
 pub use pacer::{CATCH_UP_FRAMES, Pacer, Tick};
 /// Opus on its way between a room and an agent.
@@ -39,11 +54,20 @@ pub use packet::{OpusPacket, PAYLOAD_MAX, RTP_TICKS_PER_FRAME};
 pub use playout::{
     Flooded, Flushed, LEAD_IN_MS, Playout, PlayoutFrame, TRIMMED_MAX_SECONDS, UNHEARD_MAX_SECONDS,
 };
+/// What becomes of our packets on their way to those who listen.
+pub use reception::Reception;
+/// Packets that bring older ones along.
+pub use red::{MalformedRed, RedReader};
 /// From one rate to another.
 pub use resample::{Converter, Downsampler, RateError};
 /// When speech begins and ends.
 pub use speech::{Edge, EdgeKind, ONSET_WINDOW_MAX, Speech, SpeechConfig};
+/// Between a telephone and the house.
+pub use telephone::{TICKS_PER_TELEPHONE_TICK, TelephoneIn, TelephoneOut};
 /// A participant's voice: packets in, frames and edges out.
-pub use uplink::{QUIET_AFTER, SILENCE_CATCH_UP_FRAMES, Uplink, UplinkOutput, UplinkStats};
+pub use uplink::{
+    LATE_AFTER, QUIET_AFTER, QUIET_AFTER_MAX, SILENCE_CATCH_UP_FRAMES, Uplink, UplinkOutput,
+    UplinkStats,
+};
 /// Is this speech?
-pub use vad::Vad;
+pub use vad::{Detector, SileroError, SileroModel, Vad};

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::packet::OpusPacket;
+use super::frame::FRAME_MS;
+use super::packet::{OpusPacket, RTP_TICKS_PER_FRAME};
 
 /// Puts packets into sequence. The next in sequence passes at once; only a gap waits.
 ///
-/// A gap shows itself by a packet after it. It waits for what is missing, at most
-/// [`GAP_WAIT_MAX`]; then the rest passes, told how many packets are lost before it.
+/// A gap shows itself by a packet after it. Where packets have not overtaken each other lately,
+/// what is missing is lost, and the gap does not wait at all. Where they have, it waits for as long
+/// as such packets took, counted from when the missing one was due, and at most [`GAP_WAIT_MAX`]
+/// after it was missed. Then the rest passes, told how many packets are lost before it.
 #[derive(Debug)]
 pub struct Order {
     next: Option<u16>,
@@ -17,8 +20,12 @@ pub struct Order {
     passed: u64,
     restarted: bool,
     suspect: Option<OpusPacket>,
-    gap_wait: Duration,
-    given_up_gap_seen: Option<Instant>,
+    /// How late an overtaken packet may be, from what was seen. It shrinks with every packet.
+    reach: Duration,
+    /// How long another copy of a lost packet takes, where it is asked for.
+    round_trip: Option<Duration>,
+    /// The packet behind the last gap that was given up.
+    closed_by: Option<Overtaker>,
     stats: OrderStats,
 }
 
@@ -66,10 +73,18 @@ impl Order {
             passed: 0,
             restarted: false,
             suspect: None,
-            gap_wait: GAP_WAIT_MIN,
-            given_up_gap_seen: None,
+            reach: Duration::ZERO,
+            round_trip: None,
+            closed_by: None,
             stats: OrderStats::default(),
         }
+    }
+
+    /// From here on a gap waits for another copy of what is missing, which takes so long
+    /// from its asking (NACK, RFC 4585); `None` if nobody asks for one. Beyond [`GAP_WAIT_MAX`] it
+    /// is not waited for.
+    pub const fn expect_copies(&mut self, round_trip: Option<Duration>) {
+        self.round_trip = round_trip;
     }
 
     /// Takes a packet that arrived at `now`. Drain [`Order::poll`] afterwards.
@@ -80,15 +95,12 @@ impl Order {
             return;
         };
         match place(packet.sequence, next) {
-            Place::Ahead(0) => {
-                if let Some(gap_seen) = self.oldest_arrival() {
-                    self.learn(now.saturating_duration_since(gap_seen));
-                }
+            Place::Ahead => {
+                self.learn(&packet, now);
                 self.hold(packet, now);
             }
-            Place::Ahead(_) => self.hold(packet, now),
             Place::Behind(distance) if self.is_same_stream(&packet) => {
-                self.drop_behind(distance, now);
+                self.drop_behind(distance, &packet, now);
             }
             Place::Behind(_) | Place::Elsewhere => self.suspect_restart(packet, now),
         }
@@ -106,6 +118,10 @@ impl Order {
         }
         let sequence = next.wrapping_add(lost);
         let held = self.held[slot(sequence)].take()?;
+        if lost > 0 {
+            self.closed_by = Some(Overtaker::of(&held));
+        }
+        self.reach -= self.reach / FORGETTING;
         self.passed = (self.passed << 1) | 1;
         self.next = Some(sequence.wrapping_add(1));
         self.timestamp = held.packet.timestamp;
@@ -120,7 +136,17 @@ impl Order {
     /// When the gap that is being waited for will be given up; `None` if there is no gap.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        Some(self.oldest_arrival()? + self.gap_wait)
+        let next = self.next?;
+        let (mut seen, mut due) = (None::<Instant>, None::<Instant>);
+        for held in self.held.iter().flatten() {
+            let missed_at = held.arrived.checked_sub(self.lead(held, next)).unwrap_or(held.arrived);
+            seen = Some(seen.map_or(held.arrived, |seen| seen.min(held.arrived)));
+            due = Some(due.map_or(missed_at, |due| due.min(missed_at)));
+        }
+        let (seen, due) = (seen?, due?);
+        let copy = self.round_trip.filter(|round_trip| *round_trip <= GAP_WAIT_MAX);
+        let copy_by = seen + copy.unwrap_or(Duration::ZERO);
+        Some((due + self.reach).max(copy_by).min(seen + GAP_WAIT_MAX))
     }
 
     /// What became of packets so far.
@@ -134,8 +160,12 @@ impl Order {
         (0..WINDOW_PACKETS).find(|ahead| self.held[slot(next.wrapping_add(*ahead))].is_some())
     }
 
-    fn oldest_arrival(&self) -> Option<Instant> {
-        self.held.iter().flatten().map(|held| held.arrived).min()
+    /// How long before a held packet the next one in sequence was due, from their RTP times.
+    fn lead(&self, held: &Held, next: u16) -> Duration {
+        let packets = u32::from(held.packet.sequence.wrapping_sub(next));
+        let ticks = held.packet.timestamp.wrapping_sub(self.timestamp) / (packets + 1);
+        // After a pause, RTP time says nothing of how packets follow each other.
+        packets * duration(ticks.min(PACKET_TICKS))
     }
 
     /// Whether so many packets are held that a burst could outrun the window.
@@ -154,27 +184,29 @@ impl Order {
     }
 
     fn give_up(&mut self, lost: u16) {
-        self.given_up_gap_seen = self.oldest_arrival();
         self.passed = self.passed.checked_shl(u32::from(lost)).unwrap_or(0);
         self.stats.lost += u64::from(lost);
-        self.gap_wait = (self.gap_wait * 7 / 8).max(GAP_WAIT_MIN);
     }
 
-    fn drop_behind(&mut self, distance: u16, now: Instant) {
+    fn drop_behind(&mut self, distance: u16, packet: &OpusPacket, now: Instant) {
         if (self.passed >> (distance - 1)) & 1 == 1 {
             self.stats.duplicate += 1;
             return;
         }
         self.stats.late += 1;
-        if let Some(gap_seen) = self.given_up_gap_seen {
-            self.learn(now.saturating_duration_since(gap_seen));
-        }
+        self.learn(packet, now);
     }
 
-    /// Waits longer from here on, if a missing packet took longer than we are ready to wait.
-    fn learn(&mut self, reordering: Duration) {
-        let wanted = reordering + reordering / 2;
-        self.gap_wait = self.gap_wait.max(wanted).min(GAP_WAIT_MAX);
+    /// Waits longer from here on, if a packet that was overtaken took longer than we are ready to
+    /// wait. One that took longer than we shall ever wait teaches nothing.
+    fn learn(&mut self, packet: &OpusPacket, now: Instant) {
+        let held = self.held.iter().flatten().map(Overtaker::of);
+        let overtakers = held.chain(self.closed_by).filter_map(|other| other.due(packet));
+        let Some(due) = overtakers.min() else { return };
+        let late = now.saturating_duration_since(due);
+        if late <= GAP_WAIT_MAX + FRAME {
+            self.reach = self.reach.max(late + late / 4);
+        }
     }
 
     /// Whether a packet from behind fits the stream by its RTP time: a stream that begins anew
@@ -207,7 +239,7 @@ impl Order {
         self.next = Some(sequence);
         self.passed = 0;
         self.restarted = true;
-        self.given_up_gap_seen = None;
+        self.closed_by = None;
         self.stats.restarts += 1;
     }
 }
@@ -224,9 +256,35 @@ struct Held {
     arrived: Instant,
 }
 
+/// A packet that came before one that it should have followed.
+#[derive(Clone, Copy, Debug)]
+struct Overtaker {
+    sequence: u16,
+    timestamp: u32,
+    arrived: Instant,
+}
+
+impl Overtaker {
+    const fn of(held: &Held) -> Self {
+        let OpusPacket { sequence, timestamp, .. } = held.packet;
+        Self { sequence, timestamp, arrived: held.arrived }
+    }
+
+    /// When an overtaken packet was due; `None` if it was not overtaken by this one.
+    fn due(&self, packet: &OpusPacket) -> Option<Instant> {
+        let ahead = self.sequence.wrapping_sub(packet.sequence);
+        if ahead == 0 || ahead > WINDOW_PACKETS {
+            return None;
+        }
+        let ticks = self.timestamp.wrapping_sub(packet.timestamp);
+        let lead = duration(ticks.min(u32::from(ahead) * PACKET_TICKS));
+        Some(self.arrived.checked_sub(lead).unwrap_or(self.arrived))
+    }
+}
+
 /// Where a sequence number lies, seen from the one that is next.
 enum Place {
-    Ahead(u16),
+    Ahead,
     Behind(u16),
     Elsewhere,
 }
@@ -235,7 +293,7 @@ fn place(sequence: u16, next: u16) -> Place {
     let ahead = sequence.wrapping_sub(next);
     let behind = next.wrapping_sub(sequence);
     if ahead < WINDOW_PACKETS {
-        Place::Ahead(ahead)
+        Place::Ahead
     } else if behind <= WINDOW_PACKETS {
         Place::Behind(behind)
     } else {
@@ -247,11 +305,22 @@ fn slot(sequence: u16) -> usize {
     usize::from(sequence) % WINDOW
 }
 
-/// The longest that a gap waits.
+/// So much RTP time as time.
+fn duration(ticks: u32) -> Duration {
+    Duration::from_micros(u64::from(ticks) * 125 / 6)
+}
+
+/// The longest that a gap waits after it was seen.
 pub const GAP_WAIT_MAX: Duration = Duration::from_millis(60);
 
-/// The shortest that a gap waits, and what it waits until reordering has been seen: one frame.
-pub const GAP_WAIT_MIN: Duration = Duration::from_millis(20);
+/// Of how long overtaken packets took, this part is forgotten with each packet: half of it in
+/// 14 seconds.
+const FORGETTING: u32 = 1024;
+
+const FRAME: Duration = Duration::from_millis(FRAME_MS);
+
+/// What a packet lasts at most where that is not known: RTP time of 20 ms.
+const PACKET_TICKS: u32 = RTP_TICKS_PER_FRAME;
 
 /// How far from the next packet a packet still belongs to the stream. At 10 ms a packet this is
 /// ten times the longest wait.
@@ -288,31 +357,42 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_waits_for_the_missing_packet() {
+    fn a_gap_is_closed_at_once_where_nothing_was_overtaken() {
         let (mut order, now) = (running_at(10), start());
-        order.push(packet(12), now);
-        assert_eq!(order.poll(now + ms(19)), None);
-        order.push(packet(11), now + ms(19));
-        assert_eq!(sequences(&mut order, now + ms(19)), [11, 12]);
-        assert_eq!(order.stats().lost, 0);
+        order.push(packet(13), now);
+        assert_eq!(order.poll(now).map(|ordered| ordered.before), Some(Before::Lost(2)));
+        assert_eq!(order.stats().lost, 2);
+        assert_eq!(order.deadline(), None);
     }
 
     #[test]
-    fn a_gap_is_given_up_at_its_deadline_and_counted() {
-        let (mut order, now) = (running_at(10), start());
-        order.push(packet(13), now);
-        let deadline = order.deadline().expect("a gap is open");
-        assert_eq!(deadline, now + GAP_WAIT_MIN);
-        assert_eq!(order.poll(deadline).map(|ordered| ordered.before), Some(Before::Lost(2)));
-        assert_eq!(order.stats().lost, 2);
-        assert_eq!(order.deadline(), None);
+    fn where_packets_were_overtaken_a_gap_waits_for_the_missing_one() {
+        let (mut order, now) = overtaken_by(ms(15));
+        order.push(packet(22), now + ms(20));
+        assert_eq!(order.poll(now + ms(35)), None);
+        order.push(packet(21), now + ms(35));
+        assert_eq!(sequences(&mut order, now + ms(35)), [21, 22]);
+        assert_eq!(order.stats().lost, 1);
+    }
+
+    #[test]
+    fn the_wait_counts_from_when_the_missing_packet_was_due() {
+        let (mut order, now) = overtaken_by(ms(15));
+        // The one before it was due 20 ms earlier, and came 35 ms after that; a quarter more.
+        order.push(packet(22), now + ms(20));
+        let wait = order.deadline().expect("a gap is open") - (now + ms(20));
+        assert!((ms(22)..ms(24)).contains(&wait), "{wait:?}");
+        assert_eq!(sequences(&mut order, now + ms(60)), [22]);
+        // The first of three missing was due 60 ms earlier: it has had its time.
+        order.push(packet(26), now + ms(140));
+        assert_eq!(sequences(&mut order, now + ms(140)), [26]);
     }
 
     #[test]
     fn late_packets_and_duplicates_are_dropped_and_told_apart() {
         let (mut order, now) = (running_at(10), start());
         order.push(packet(12), now);
-        assert_eq!(sequences(&mut order, now + GAP_WAIT_MAX), [12]);
+        assert_eq!(sequences(&mut order, now), [12]);
         order.push(packet(11), now + GAP_WAIT_MAX);
         order.push(packet(12), now + GAP_WAIT_MAX);
         order.push(packet(10), now + GAP_WAIT_MAX);
@@ -321,17 +401,46 @@ mod tests {
     }
 
     #[test]
-    fn gaps_wait_longer_once_reordering_was_seen_and_never_beyond_the_limit() {
+    fn no_gap_waits_beyond_the_limit_and_what_came_later_teaches_nothing() {
+        let (mut order, now) = overtaken_by(ms(60));
+        order.push(packet(22), now + ms(100));
+        assert_eq!(order.deadline(), Some(now + ms(100) + GAP_WAIT_MAX));
+        let (mut order, now) = overtaken_by(ms(61));
+        order.push(packet(22), now + ms(100));
+        assert_eq!(sequences(&mut order, now + ms(100)), [22]);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_forgotten_slowly() {
+        let (mut order, mut now) = overtaken_by(ms(40));
+        let mut sequence = 20;
+        let mut wait = |order: &mut Order, packets: u16| {
+            for _ in 0..packets {
+                sequence += 1;
+                now += ms(20);
+                order.push(packet(sequence), now);
+                assert_eq!(sequences(order, now), [sequence]);
+            }
+            sequence += 2;
+            now += ms(40);
+            order.push(packet(sequence), now);
+            let wait = order.deadline().map(|deadline| deadline.saturating_duration_since(now));
+            assert_eq!(sequences(order, now + GAP_WAIT_MAX), [sequence]);
+            wait.expect("a gap was open")
+        };
+        assert!((ms(50)..ms(56)).contains(&wait(&mut order, 50)));
+        assert!((ms(10)..ms(30)).contains(&wait(&mut order, 700)));
+        assert_eq!(wait(&mut order, 700), ms(0));
+    }
+
+    #[test]
+    fn where_copies_are_asked_for_a_gap_waits_for_the_round_trip() {
         let (mut order, now) = (running_at(10), start());
+        order.expect_copies(Some(ms(25)));
         order.push(packet(12), now);
-        assert_eq!(sequences(&mut order, now + ms(20)), [12]);
-        order.push(packet(11), now + ms(30));
-        order.push(packet(14), now + ms(40));
-        assert_eq!(order.deadline(), Some(now + ms(40 + 45)));
-        assert_eq!(sequences(&mut order, now + ms(100)), [14]);
-        order.push(packet(13), now + ms(500));
-        order.push(packet(16), now + ms(500));
-        assert_eq!(order.deadline(), Some(now + ms(500) + GAP_WAIT_MAX));
+        assert_eq!(order.deadline(), Some(now + ms(25)));
+        order.expect_copies(Some(ms(200)));
+        assert!(order.deadline() <= Some(now), "it would come too late");
     }
 
     #[test]
@@ -388,20 +497,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_within_the_wait_comes_out_in_sequence(
-            first in any::<u16>(),
-            order_of in Just((1..30_u16).collect::<Vec<_>>()).prop_shuffle(),
-            twice in 1..30_u16,
+        fn delays_within_what_was_seen_lose_nothing(
+            delays_ms in prop::collection::vec(0..=45_u64, 30),
+            twice in 0..30_usize,
         ) {
-            let (mut order, now) = (running_at(first), start());
+            let (mut order, mut now) = overtaken_by(ms(60));
+            let mut arrivals: Vec<_> =
+                (0..).zip(&delays_ms).map(|(n, delay)| (n * 20 + delay, n)).collect();
+            arrivals.push(arrivals[twice]);
+            arrivals.sort_unstable();
+            let began = now;
             let mut out = Vec::new();
-            for offset in order_of.iter().copied().chain([twice]) {
-                order.push(packet(first.wrapping_add(offset)), now);
+            for (at, n) in arrivals {
+                now = began + ms(at);
+                order.push(packet(21 + u16::try_from(n).unwrap()), now);
                 out.extend(sequences(&mut order, now));
             }
-            let expected: Vec<_> = (1..30).map(|offset| first.wrapping_add(offset)).collect();
-            prop_assert_eq!(out, expected);
-            prop_assert_eq!(order.stats().duplicate, 1);
+            prop_assert_eq!(out, (21..51).collect::<Vec<_>>());
+            prop_assert_eq!((order.stats().lost, order.stats().duplicate), (1, 1));
         }
 
         #[test]
@@ -429,6 +542,16 @@ mod tests {
         order
     }
 
+    /// Order after the packet 19 was overtaken by 20, and came so long after it.
+    fn overtaken_by(late: Duration) -> (Order, Instant) {
+        let (mut order, now) = (running_at(18), start());
+        order.push(packet(20), now);
+        assert_eq!(sequences(&mut order, now), [20]);
+        order.push(packet(19), now + late);
+        assert_eq!(sequences(&mut order, now + late), [0; 0]);
+        (order, now + late)
+    }
+
     fn sequences(order: &mut Order, now: Instant) -> Vec<u16> {
         std::iter::from_fn(|| order.poll(now)).map(|ordered| ordered.packet.sequence).collect()
     }
@@ -437,9 +560,10 @@ mod tests {
         OpusPacket {
             participant: ParticipantId::new("p_1"),
             sequence,
-            timestamp: 0,
+            timestamp: i32::from(sequence.cast_signed()).cast_unsigned().wrapping_mul(960),
             marker: false,
             payload: Bytes::new(),
+            at: start(),
         }
     }
 }

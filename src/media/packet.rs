@@ -1,5 +1,7 @@
 //! An Opus packet between a room and an agent.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::ids::ParticipantId;
@@ -23,4 +25,6 @@ pub struct OpusPacket {
     pub marker: bool,
     /// The Opus data; empty means nothing was sent (DTX).
     pub payload: Bytes,
+    /// When it came off the network; of a packet of ours, when it was due to leave.
+    pub at: Instant,
 }

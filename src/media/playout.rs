@@ -37,6 +37,8 @@ pub struct PlayoutFrame {
     pub is_first: bool,
     /// The sound; the last frame of an utterance may end in silence.
     pub frame: Frame24k,
+    /// How many samples of it are the utterance's; the others are that silence.
+    pub samples: usize,
 }
 
 /// An utterance that was cut off, or dropped before it began.
@@ -156,7 +158,40 @@ impl Playout {
         for (place, sample) in frame.iter_mut().zip(self.samples.drain(..count)) {
             *place = sample;
         }
-        Some(PlayoutFrame { utterance: playing.id.clone(), is_first, frame })
+        Some(PlayoutFrame { utterance: playing.id.clone(), is_first, frame, samples: count })
+    }
+
+    /// How many samples wait to be heard.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether all is there of the utterance that is to be heard next.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let next = self.utterances.iter().find(|utterance| utterance.unheard() > 0);
+        next.is_some_and(|utterance| utterance.ended)
+    }
+
+    /// Whether an utterance was heard in part and goes on, but too little of it is there.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        let last = self.utterances.back();
+        last.is_some_and(|last| last.heard > 0 && !last.ended) && !self.has_frame()
+    }
+
+    /// The next samples of the utterance that is heard, without taking them out; so many as are
+    /// there.
+    pub fn peek<const N: usize>(&self, into: &mut [i16; N]) -> usize {
+        let Some(heard) = self.utterances.iter().find(|utterance| utterance.unheard() > 0) else {
+            return 0;
+        };
+        let count = if heard.heard > 0 { heard.unheard().min(N) } else { 0 };
+        for (place, sample) in into.iter_mut().zip(self.samples.range(..count)) {
+            *place = *sample;
+        }
+        count
     }
 
     /// Whether an utterance has been heard to its end, and that is not told yet.
@@ -398,6 +433,22 @@ mod tests {
         playout.push(&id("b"), &[902; 480]).unwrap();
         assert_eq!(std::iter::from_fn(|| playout.pull()).count(), 1);
         assert_eq!(playout.late_samples(), 960 + 480);
+    }
+
+    #[test]
+    fn what_follows_can_be_seen_and_stays() {
+        let mut playout = Playout::new();
+        playout.push(&id("a"), &(1000..1500).collect::<Vec<_>>()).unwrap();
+        let mut seen = [0; 60];
+        assert_eq!(playout.peek(&mut seen), 0, "it has not begun");
+        playout.pull().expect("a whole frame");
+        assert_eq!((playout.peek(&mut seen), seen[19], seen[20]), (20, 1499, 0));
+        assert_eq!((playout.waiting(), playout.is_complete()), (20, false));
+        assert!(playout.is_waited_for());
+        playout.finish(&id("a"));
+        assert!(playout.is_complete() && !playout.is_waited_for());
+        playout.push(&id("b"), &[900; 480]).unwrap();
+        assert_eq!(playout.peek(&mut seen), 20, "the next is another's");
     }
 
     #[test]
