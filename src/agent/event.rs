@@ -54,8 +54,32 @@ pub enum RoomEvent {
         /// Why, in a few words for people: they hung up, or fell silent.
         reason: String,
     },
+    /// How the line to someone else is, about once a second while it carries anything.
+    Quality {
+        /// Who is at its other end.
+        id: ParticipantId,
+        /// How it was since the last time.
+        line: LineQuality,
+    },
     /// We are out, because we asked for it.
     Left,
+}
+
+/// How a line to a participant is, by the reports of both ends (RTCP; RFC 3550, section 6.4).
+///
+/// Up is from them to us, down is from us to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineQuality {
+    /// Packets of theirs that did not reach us, in percent.
+    pub lost_up_percent: u8,
+    /// Packets of ours that did not reach them, in percent.
+    pub lost_down_percent: u8,
+    /// How unevenly their packets reach us, in milliseconds.
+    pub jitter_up_ms: u16,
+    /// How unevenly our packets reach them, in milliseconds.
+    pub jitter_down_ms: u16,
+    /// How long a packet takes there and back, in milliseconds, once it has been measured.
+    pub round_trip_ms: Option<u16>,
 }
 
 /// Why a room cannot be had, or is lost.

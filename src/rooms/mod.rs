@@ -1,5 +1,6 @@
 //! Adapters to the places where people talk. They know neither models nor agents' lives.
 
+mod codecs;
 mod fingerprint;
 mod hosted;
 mod mux;
@@ -10,6 +11,7 @@ pub mod whip;
 
 use tokio::sync::mpsc;
 
+pub use self::codecs::Codec;
 pub use self::hosted::{
     IceSession, MakeRoomError, RoomAnswer, RoomView, Rooms, RoomsConfig, TrickleAnswer,
 };

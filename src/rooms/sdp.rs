@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
+use super::codecs::{self, Format};
 use super::fingerprint::Fingerprint;
 
 /// The largest description taken, in bytes: ten times what a browser sends for one call.
@@ -25,8 +26,8 @@ pub(super) enum SdpError {
     TooLong,
     #[error("there is no audio in the session description")]
     NoAudio,
-    #[error("there is no Opus (48000/2) in the session description")]
-    NoOpus,
+    #[error("there is neither Opus (48000/2) nor G.711 (PCMU, PCMA) in the session description")]
+    NoCodec,
     #[error("there is no DTLS fingerprint of SHA-256 or stronger in the session description")]
     NoFingerprint,
     #[error("there are no ICE credentials in the session description")]
@@ -38,6 +39,8 @@ pub(super) enum SdpError {
 pub(super) struct Description {
     /// What the engine is given.
     pub(super) sdp: String,
+    /// What is spoken from here on.
+    pub(super) format: Format,
     /// The certificates the peer may show; any one will do (RFC 8122, section 5).
     pub(super) fingerprints: Vec<Fingerprint>,
     /// Whether the peer insists on being asked for the handshake (`a=setup:passive`).
@@ -47,22 +50,35 @@ pub(super) struct Description {
 }
 
 impl Description {
-    /// Reads what a peer has sent.
+    /// Reads what a peer offers.
     pub(super) fn read(text: &str) -> Result<Self, SdpError> {
+        Self::read_with(text, Format::of_offer)
+    }
+
+    /// Reads what a peer answers.
+    pub(super) fn read_answer(text: &str) -> Result<Self, SdpError> {
+        Self::read_with(text, Format::of_answer)
+    }
+
+    fn read_with(
+        text: &str,
+        settle: impl FnOnce(&[&str]) -> Option<Format>,
+    ) -> Result<Self, SdpError> {
         if text.len() > SDP_MAX {
             return Err(SdpError::TooLong);
         }
         if !text.starts_with("v=0") {
             return Err(SdpError::NotSdp);
         }
-        check_audio(text)?;
+        let format = settle(&audio_section(text)?).ok_or(SdpError::NoCodec)?;
         let fingerprints = fingerprints(text);
         let best = fingerprints.iter().max_by_key(|fingerprint| fingerprint.strength());
         let best = best.ok_or(SdpError::NoFingerprint)?.to_string();
         let ufrag = attribute(text, "ice-ufrag").ok_or(SdpError::NoIce)?.to_owned();
         attribute(text, "ice-pwd").ok_or(SdpError::NoIce)?;
         Ok(Self {
-            sdp: tidy(text, &best),
+            sdp: tidy(text, &best, format),
+            format,
             is_dtls_server: attribute(text, "setup") == Some("passive"),
             fingerprints,
             ufrag,
@@ -120,15 +136,6 @@ impl Fragment {
     }
 }
 
-/// The payload type that a description gives to Opus.
-pub(super) fn opus_payload_type(text: &str) -> Option<u8> {
-    audio_lines(text).filter_map(|line| line.strip_prefix("a=rtpmap:")).find_map(|map| {
-        let (payload_type, codec) = map.split_once(' ')?;
-        let is_opus = codec.trim().eq_ignore_ascii_case("opus/48000/2");
-        if is_opus { payload_type.parse().ok() } else { None }
-    })
-}
-
 /// The first value of an attribute, wherever it stands.
 pub(super) fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     lines(text).find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
@@ -178,22 +185,15 @@ fn candidate_lines(addresses: &[SocketAddr]) -> String {
     text
 }
 
-fn check_audio(text: &str) -> Result<(), SdpError> {
-    if audio_lines(text).next().is_none() {
-        return Err(SdpError::NoAudio);
-    }
-    opus_payload_type(text).map(|_| ()).ok_or(SdpError::NoOpus)
+/// The first audio section that is not switched off: its media line, and what belongs to it.
+fn audio_section(text: &str) -> Result<Vec<&str>, SdpError> {
+    let mut section = lines(text).skip_while(|line| !is_audio(line));
+    let media = section.next().ok_or(SdpError::NoAudio)?;
+    Ok([media].into_iter().chain(section.take_while(|line| !line.starts_with("m="))).collect())
 }
 
-/// The lines of audio sections that are not switched off.
-fn audio_lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_audio = false;
-    lines(text).filter(move |line| {
-        if let Some(media) = line.strip_prefix("m=") {
-            is_audio = media.starts_with("audio ") && !media.starts_with("audio 0 ");
-        }
-        is_audio
-    })
+fn is_audio(line: &str) -> bool {
+    line.starts_with("m=audio ") && !line.starts_with("m=audio 0 ")
 }
 
 fn fingerprints(text: &str) -> Vec<Fingerprint> {
@@ -202,10 +202,20 @@ fn fingerprints(text: &str) -> Vec<Fingerprint> {
 }
 
 /// Leaves out what the engine would stumble over; `fingerprint` stands for all that were there.
-fn tidy(text: &str, fingerprint: &str) -> String {
+/// In the first audio section, so does `format` for all codecs.
+fn tidy(text: &str, fingerprint: &str, format: Format) -> String {
     let mut tidied = String::with_capacity(text.len());
     let (mut is_media, mut candidates) = (false, 0);
+    let mut audio = Audio::Ahead;
     for line in lines(text) {
+        let before = audio;
+        audio = before.after(line);
+        if (before, audio) == (Audio::Head, Audio::Body) {
+            format.attributes().iter().for_each(|attribute| push(&mut tidied, attribute));
+        }
+        if audio == Audio::Body && codecs::is_of_codecs(line) {
+            continue;
+        }
         if line.starts_with("m=") && !is_media {
             is_media = true;
             push(&mut tidied, &format!("a=fingerprint:{fingerprint}"));
@@ -217,11 +227,34 @@ fn tidy(text: &str, fingerprint: &str) -> String {
                 continue;
             }
         }
-        if !line.starts_with("a=fingerprint:") {
+        if audio == Audio::Head && is_audio(line) {
+            push(&mut tidied, &format.media_line(line));
+        } else if !line.starts_with("a=fingerprint:") {
             push(&mut tidied, line);
         }
     }
     tidied
+}
+
+/// Where the section is in which we speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audio {
+    Ahead,
+    /// Its media line, and what must stand between that and the attributes.
+    Head,
+    Body,
+    Behind,
+}
+
+impl Audio {
+    fn after(self, line: &str) -> Self {
+        match self {
+            Self::Ahead if is_audio(line) => Self::Head,
+            Self::Head | Self::Body if line.starts_with("m=") => Self::Behind,
+            Self::Head if line.starts_with("a=") => Self::Body,
+            Self::Ahead | Self::Head | Self::Body | Self::Behind => self,
+        }
+    }
 }
 
 /// Whether we can send to a candidate: UDP, an address and not a name (`.local` hides one), and
@@ -275,6 +308,7 @@ fn push(text: &mut String, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rooms::codecs::Codec;
 
     #[test]
     fn an_offer_keeps_only_candidates_that_can_be_sent_to() {
@@ -311,15 +345,35 @@ mod tests {
         assert_eq!(read("v=0\r\n"), SdpError::NoAudio);
         assert_eq!(read(&OFFER.replace("m=audio 9", "m=video 9")), SdpError::NoAudio);
         assert_eq!(read(&OFFER.replace("m=audio 9", "m=audio 0")), SdpError::NoAudio);
-        assert_eq!(read(&OFFER.replace("opus", "G722")), SdpError::NoOpus);
+        assert_eq!(read(&OFFER.replace("opus", "G722")), SdpError::NoCodec);
         assert_eq!(read(&OFFER.replace("sha-256", "sha-1")), SdpError::NoFingerprint);
         assert_eq!(read(&OFFER.replace("ice-pwd", "x")), SdpError::NoIce);
         assert_eq!(read(&format!("v=0{}", " ".repeat(SDP_MAX))), SdpError::TooLong);
     }
 
     #[test]
-    fn the_payload_type_is_the_peers() {
-        assert_eq!(opus_payload_type(OFFER), Some(96));
+    fn only_what_is_settled_is_shown_to_the_engine() {
+        let more = "m=audio 9 UDP/TLS/RTP/SAVPF 0 8 96 101\r\n";
+        let offer = OFFER.replace("m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n", more)
+            + "a=rtpmap:101 telephone-event/8000\r\na=fmtp:96 stereo=1\r\na=ptime:60\r\n\
+               m=video 9 UDP/TLS/RTP/SAVPF 97\r\na=rtpmap:97 VP8/90000\r\n";
+        let offer = Description::read(&offer).unwrap();
+        assert_eq!((offer.format.codec, offer.format.payload_type), (Codec::Opus, 96));
+        assert!(offer.sdp.contains("m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n"));
+        assert!(offer.sdp.contains("a=fmtp:96 minptime=10;useinbandfec=1\r\n"));
+        assert!(offer.sdp.contains("a=ptime:60\r\n") && offer.sdp.contains("a=rtpmap:97 VP8"));
+        assert!(!offer.sdp.contains("telephone-event") && !offer.sdp.contains("stereo"));
+    }
+
+    #[test]
+    fn a_telephone_need_not_name_its_codecs() {
+        let offer = OFFER
+            .replace("SAVPF 96\r\n", "SAVPF 8 0\r\n")
+            .replace("a=rtpmap:96 opus/48000/2\r\n", "");
+        let offer = Description::read(&offer).unwrap();
+        assert_eq!(offer.format.codec, Codec::Pcma);
+        let before_attributes = "SAVPF 8\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:8 PCMA/8000\r\n";
+        assert!(offer.sdp.contains(before_attributes), "{}", offer.sdp);
     }
 
     #[test]

@@ -16,7 +16,8 @@ use callbridge::media::OpusPacket;
 use callbridge::privacy::{Secret, SecretHash};
 use callbridge::rooms::whip::{self, Call, Caller};
 use callbridge::rooms::{
-    IceSession, MakeRoomError, RoomAnswer, RoomLink, RoomName, Rooms, RoomsConfig, TrickleAnswer,
+    Codec, IceSession, MakeRoomError, RoomAnswer, RoomLink, RoomName, Rooms, RoomsConfig,
+    TrickleAnswer,
 };
 use callbridge::sys::clock;
 use tokio::sync::mpsc;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use tones::{Recording, Tone};
 
 mod doors;
+mod lines;
 mod tones;
 
 #[tokio::test]
@@ -179,12 +181,13 @@ async fn twenty_callers_share_one_port() {
 async fn an_offer_that_makes_no_sense_is_refused_at_once() {
     let rooms = open_rooms();
     let caller = Caller::prepare(LOOPBACK).await.unwrap();
+    let opus_only = Caller::prepare_with(LOOPBACK, &[Codec::Opus]).await.unwrap();
     let offers = [
         String::new(),
         "hello".to_owned(),
         "v=0\r\nthis is not SDP\r\n".to_owned(),
         caller.offer().replace("m=audio", "m=video"),
-        caller.offer().replace("opus/48000/2", "PCMU/8000"),
+        opus_only.offer().replace("opus/48000/2", "G722/8000"),
         caller.offer().replace("a=mid:", "a=nothing:"),
         caller.offer().replace("a=fingerprint:sha-256", "a=fingerprint:sha-1"),
         caller.offer()[..caller.offer().len() / 2].to_owned(),
@@ -417,8 +420,14 @@ fn request(room: &str) -> JoinRequest {
     }
 }
 
+/// The next event, but for how lines are, which comes at its own times.
 async fn event(link: &mut RoomLink) -> RoomEvent {
-    within(link.events.recv()).await.expect("the link is open")
+    loop {
+        let event = within(link.events.recv()).await.expect("the link is open");
+        if !matches!(event, RoomEvent::Quality { .. }) {
+            return event;
+        }
+    }
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -445,6 +454,7 @@ fn packet(number: u16) -> OpusPacket {
         timestamp: u32::from(number) * 960,
         marker: number == 0,
         payload: payload(number),
+        at: clock::now(),
     }
 }
 

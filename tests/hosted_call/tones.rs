@@ -58,8 +58,13 @@ impl Recording {
         self.sequences.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1))
     }
 
-    /// Whether a tone is in the last second (Goertzel's sum, written plainly).
+    /// Whether a tone is in the last second.
     pub(crate) fn has(&self, hertz: f32) -> bool {
+        self.strength(hertz) > 800.0
+    }
+
+    /// How strong a tone is in the last second (Goertzel's sum, written plainly).
+    pub(crate) fn strength(&self, hertz: f32) -> f32 {
         let last = &self.samples[self.samples.len() - 24_000..];
         let (mut sine, mut cosine, mut count) = (0.0, 0.0, 0.0_f32);
         for sample in last {
@@ -68,6 +73,6 @@ impl Recording {
             cosine += angle.cos() * f32::from(*sample);
             count += 1.0;
         }
-        sine.hypot(cosine) * 2.0 / count > 800.0
+        sine.hypot(cosine) * 2.0 / count
     }
 }

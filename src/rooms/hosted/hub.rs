@@ -11,6 +11,7 @@ use super::room::{self, Agent, Order, Room};
 use super::seat::{Seat, Seats};
 use crate::agent::{Participant, RoomEvent, RoomFailure};
 use crate::media::OpusPacket;
+use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::url::RoomName;
 use crate::rooms::{MakeRoomError, RoomView};
@@ -78,14 +79,15 @@ pub(super) struct Hub {
     house: Arc<Seats>,
     /// Whether rooms that nobody has made are open to all, and made on first use.
     is_open: bool,
+    meter: Meter,
     /// Rooms on their way out.
     closing: Vec<tasks::Task>,
 }
 
 impl Hub {
-    pub(super) fn new(is_open: bool) -> Self {
+    pub(super) fn new(is_open: bool, meter: Meter) -> Self {
         let house = Arc::new(Seats::new(HOUSE_MAX));
-        Self { rooms: HashMap::new(), house, is_open, closing: Vec::new() }
+        Self { rooms: HashMap::new(), house, is_open, meter, closing: Vec::new() }
     }
 
     /// Serves until nobody is left who could ask.
@@ -187,7 +189,7 @@ impl Hub {
         if self.rooms.len() >= ROOMS_MAX {
             return None;
         }
-        let door = Door::build(name.clone(), tenure);
+        let door = Door::build(name.clone(), tenure, self.meter.clone());
         tracing::info!(room = %name, is_open = door.is_open(), "a room is made");
         self.rooms.insert(name, door);
         Some(())
@@ -235,11 +237,11 @@ struct Door {
 }
 
 impl Door {
-    fn build(name: RoomName, tenure: Tenure) -> Self {
+    fn build(name: RoomName, tenure: Tenure, meter: Meter) -> Self {
         let (orders, given) = mpsc::channel(room::ROOM_ORDERS_CAPACITY);
         let (heard, said) = mpsc::channel(room::HEARD_CAPACITY);
         let presence = watch::Sender::new(Vec::new());
-        let room = Room::new(name, presence.clone());
+        let room = Room::new(name, presence.clone(), meter);
         let task = tasks::spawn("room", room.run(given, said));
         Self { tenure, seats: Seats::new(ROOM_MAX), orders, heard, presence, task }
     }
@@ -302,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_room_made_on_first_use_goes_when_it_is_empty_and_unwatched() {
-        let mut hub = Hub::new(true);
+        let mut hub = Hub::new(true, Meter::new());
         let entry = hub.admit(&lobby(), None).unwrap();
         let presence = hub.watch(&lobby(), None).unwrap();
         hub.sweep();
@@ -317,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_made_room_stays_though_nobody_is_in_it() {
-        let mut hub = Hub::new(false);
+        let mut hub = Hub::new(false, Meter::new());
         for lock in [None, Some(SecretHash::of(&Secret::new("rt_1")))] {
             let is_open = lock.is_none();
             hub.make(lobby(), lock).unwrap();
@@ -332,7 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_when_all_seats_are_taken_is_told() {
-        let mut hub = Hub::new(true);
+        let mut hub = Hub::new(true, Meter::new());
         let seated: Vec<_> = (0..ROOM_MAX).map(|_| hub.admit(&lobby(), None).unwrap()).collect();
         assert_eq!(hub.admit(&lobby(), None).err(), Some(RoomFailure::Full));
         drop(seated);

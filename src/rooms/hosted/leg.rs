@@ -4,8 +4,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::IceSession;
 use super::room::Order;
+use crate::agent::LineQuality;
 use crate::ids::ParticipantId;
 use crate::media::OpusPacket;
+use crate::meter::{Counter, Meter};
 use crate::rooms::peer::{Ear, Peer, PeerError, PeerEvent, Trickled};
 use crate::rooms::sdp::Fragment;
 use crate::rooms::url::RoomName;
@@ -33,6 +35,7 @@ pub(super) struct ToRoom {
     pub(super) room: RoomName,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) heard: mpsc::Sender<OpusPacket>,
+    pub(super) meter: Meter,
 }
 
 /// Runs one human's leg until either side ends it.
@@ -44,16 +47,25 @@ pub(super) async fn run(
     to: ToRoom,
 ) {
     let mut lost_packets = 0_u64;
+    let mut line = LineQuality::default();
     let reason = loop {
         tokio::select! {
             event = ear.next() => match event {
                 PeerEvent::Packet(packet) => {
-                    lost_packets += u64::from(to.heard.try_send(packet).is_err());
+                    if to.heard.try_send(packet).is_err() {
+                        lost_packets += 1;
+                        to.meter.count(Counter::DroppedRoom);
+                    }
                 }
                 PeerEvent::Connected => {
                     if to.orders.send(Order::Connected(id.clone())).await.is_err() {
                         break "the room has closed";
                     }
+                }
+                PeerEvent::Quality(quality) => {
+                    line = quality;
+                    // What is not told is out of date within a second.
+                    let _ = to.orders.try_send(Order::Quality { id: id.clone(), line });
                 }
                 PeerEvent::Lost(reason) => break reason,
             },
@@ -68,6 +80,7 @@ pub(super) async fn run(
         }
     };
     tracing::info!(room = %to.room, participant = %id, reason, lost_packets, "a human has left");
+    tracing::debug!(room = %to.room, participant = %id, ?line, "how its line was in the end");
     // The others need not wait for our goodbye.
     let _ = to.orders.send(Order::Gone { id, reason }).await;
     peer.close().await;

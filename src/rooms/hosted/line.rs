@@ -73,7 +73,8 @@ impl Line {
         let timestamp = self.timestamp.wrapping_add(elapsed);
         self.take(sequence, timestamp, now);
         // Whose sound this is has no single answer, and nobody asks behind this point.
-        OpusPacket { participant: ParticipantId::new("mix"), sequence, timestamp, marker, payload }
+        let participant = ParticipantId::new("mix");
+        OpusPacket { participant, sequence, timestamp, marker, payload, at: now }
     }
 
     /// Ties a new source, or one that has begun anew, to the end of what was sent.
@@ -231,6 +232,7 @@ mod tests {
             timestamp: u32::from(sequence) * 960,
             marker: false,
             payload: Bytes::from_static(b"opus"),
+            at: crate::sys::clock::now(),
         }
     }
 }

@@ -88,6 +88,17 @@ impl Mixer {
         Ok(Some(self.own[place].1.encode(&frame)))
     }
 
+    /// Prepares for so many percent of a listener's packets being lost on the way (from its
+    /// receiver reports).
+    pub(super) fn set_loss_percent(&mut self, listener: &ParticipantId, percent: u8) {
+        let own = self.own.iter_mut().find(|(id, _)| id == listener);
+        if let Some((_, encoder)) = own {
+            encoder.set_loss_percent(percent);
+        }
+        // One who loses nothing does not undo at once what another needs: the encoder remembers.
+        self.shared.set_loss_percent(percent);
+    }
+
     /// Forgets someone who has left.
     pub(super) fn forget(&mut self, id: &ParticipantId) {
         self.voices.retain(|voice| voice.id != *id);
@@ -297,6 +308,50 @@ mod tests {
         assert!(scene.mixer.voices[0].frames.len() <= DEPTH_MIN + 1);
     }
 
+    /// A listener gets ann's packets as they are, then the mix with her in it, and back.
+    #[test]
+    fn a_change_of_streams_does_not_click() {
+        let mut scene = Scene::new();
+        let mut decoder = Decoder::new().unwrap();
+        let (mut last, mut steps) = (0, [0, 0]);
+        for n in 0..500_usize {
+            let untouched = scene.encode("ann", 400.0);
+            scene.push("ann", untouched.clone());
+            scene.run(1, &[]);
+            let mixed = scene.payload("ben");
+            let is_mixed = n / 25 % 2 == 1;
+            let payload = if is_mixed { mixed.unwrap() } else { untouched };
+            decoder.decode(&payload).unwrap();
+            for sample in *decoder.pull().unwrap() {
+                let step = &mut steps[usize::from(n % 25 < 2)];
+                let size = (i32::from(sample) - last).abs();
+                *step = size.max(if n < 25 { 0 } else { *step });
+                last = i32::from(sample);
+            }
+        }
+        let [inside, joins] = steps;
+        assert!(joins < 3 * inside, "{joins} at joins, {inside} inside");
+    }
+
+    #[test]
+    fn a_listener_who_loses_packets_is_sent_what_loss_spares() {
+        let mut scene = Scene::new();
+        scene.run(300, &[("ann", 400.0)]);
+        let is_guarded = |payload: Option<Bytes>| payload.unwrap()[0] & 0x80 == 0;
+        assert!(scene.payload("ben").is_some());
+        for _ in 0..300 {
+            scene.run(1, &[("ann", 400.0)]);
+            scene.payload("ben");
+        }
+        scene.run(1, &[("ann", 400.0)]);
+        assert!(!is_guarded(scene.payload("ben")), "nothing was reported");
+        scene.mixer.set_loss_percent(&ParticipantId::new("ben"), 5);
+        scene.run(1, &[("ann", 400.0)]);
+        scene.payload("ben");
+        scene.run(1, &[("ann", 400.0)]);
+        assert!(is_guarded(scene.payload("ben")));
+    }
+
     #[test]
     fn nonsense_and_nothing_hurt_nobody() {
         let mut scene = Scene::new();
@@ -362,6 +417,7 @@ mod tests {
                 timestamp: u32::from(sequence) * 960,
                 marker: false,
                 payload,
+                at: self.now,
             };
             self.mixer.push(packet, self.now).unwrap();
         }

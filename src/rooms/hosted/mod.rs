@@ -25,6 +25,7 @@ use super::url::{RoomName, RoomUrl};
 use super::{EVENTS_CAPACITY, PACKETS_CAPACITY, PLAYOUT_CAPACITY, RoomLink};
 use crate::agent::{JoinRequest, Participant, RoomEvent, RoomFailure};
 use crate::ids::ParticipantId;
+use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
 use crate::sys::{entropy, tasks};
 
@@ -45,6 +46,8 @@ pub struct RoomsConfig {
 pub struct Rooms {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
+    /// Counts how long packets of agents take to leave.
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -119,8 +122,16 @@ impl Rooms {
         let mux = Mux::bind(&config.media_listen, config.public_ip)?;
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (requests, received) = mpsc::channel(REQUESTS_CAPACITY);
-        let hub = tasks::spawn("rooms", Hub::new(config.open).run(received));
-        Ok(Self { requests, shared: Arc::new(Shared { mux, identity, _hub: hub }) })
+        let meter = Meter::new();
+        let hub = Hub::new(config.open, meter.clone());
+        let hub = tasks::spawn("rooms", hub.run(received));
+        Ok(Self { requests, shared: Arc::new(Shared { mux, identity, _hub: hub }), meter })
+    }
+
+    /// How long frames take on their way: whoever has a part in that counts here.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The addresses at which media is received, as peers are told.
@@ -275,7 +286,8 @@ impl Rooms {
         let key = Secret::new(participant.as_str());
         let (leg, orders) = mpsc::channel(LEG_ORDERS_CAPACITY);
         let Entry { seat, orders: room, heard } = entry;
-        let to = ToRoom { room: name, orders: room.clone(), heard };
+        let meter = self.meter.clone();
+        let to = ToRoom { room: name, orders: room.clone(), heard, meter };
         let task = tasks::spawn("leg", leg::run(participant.clone(), peer, ear, orders, to));
         let human = Human { who, key: SecretHash::of(&key), voice, leg, task, seat };
         let closed = |_| RoomFailure::Closed("the room was closed".to_owned());

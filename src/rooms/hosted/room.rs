@@ -3,6 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Interval;
 
@@ -10,10 +11,12 @@ use super::leg::LegOrder;
 use super::line::Line;
 use super::mixer::Mixer;
 use super::seat::Seat;
-use crate::agent::{Participant, RoomEvent, RoomFailure};
+use crate::agent::{LineQuality, Participant, RoomEvent, RoomFailure};
 use crate::ids::ParticipantId;
 use crate::media::{CodecError, FRAME_MS, OpusPacket};
+use crate::meter::{Counter, Meter, Stage};
 use crate::privacy::{Secret, SecretHash};
+use crate::rooms::EVENTS_CAPACITY;
 use crate::rooms::peer::Voice;
 use crate::rooms::url::RoomName;
 use crate::sys::{clock, entropy, tasks};
@@ -37,6 +40,8 @@ pub(super) enum Order {
     Connected(ParticipantId),
     /// A human's leg is over, for this reason.
     Gone { id: ParticipantId, reason: &'static str },
+    /// How a human's line was of late.
+    Quality { id: ParticipantId, line: LineQuality },
     /// An agent comes in.
     Agent(Agent),
     /// Whoever has this key wants to speak to their leg.
@@ -86,6 +91,7 @@ pub(super) struct Room {
     closing: Vec<tasks::Task>,
     /// Who is in, for whoever watches.
     presence: watch::Sender<Vec<Participant>>,
+    meter: Meter,
 }
 
 /// How sound gets to the humans.
@@ -105,9 +111,13 @@ struct Listener {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, presence: watch::Sender<Vec<Participant>>) -> Self {
+    pub(super) fn new(
+        name: RoomName,
+        presence: watch::Sender<Vec<Participant>>,
+        meter: Meter,
+    ) -> Self {
         let (arriving, humans, agents, closing) = Default::default();
-        Self { name, arriving, humans, agents, flow: Flow::Untouched, closing, presence }
+        Self { name, arriving, humans, agents, flow: Flow::Untouched, closing, presence, meter }
     }
 
     /// Runs the room until it is told to close.
@@ -126,7 +136,7 @@ impl Room {
                 },
                 Some(packet) = heard.recv() => self.relay(&packet),
                 (place, said) = said(&mut self.agents) => match said {
-                    Some(packet) => self.relay(&packet),
+                    Some(packet) => self.speak(&packet),
                     None => self.drop_agent(place),
                 },
                 () = self.flow.tick() => self.mix(),
@@ -143,6 +153,7 @@ impl Room {
             Order::Human(human) => self.arriving.push(human),
             Order::Connected(id) => self.let_in(&id),
             Order::Gone { id, reason } => self.let_go(&id, reason),
+            Order::Quality { id, line } => return self.tell_quality(&id, line),
             Order::Agent(agent) => self.let_agent_in(agent),
             Order::Leg { key, reply } => {
                 let _ = reply.send(self.owner_of(&key).map(|human| human.leg.clone()));
@@ -250,6 +261,20 @@ impl Room {
         }
     }
 
+    /// Tells every agent, and the mixer, how a human's line is. News of this kind soon come again,
+    /// so they never take the place of others.
+    fn tell_quality(&mut self, id: &ParticipantId, line: LineQuality) {
+        if !self.humans.iter().any(|listener| listener.human.who.id == *id) {
+            return;
+        }
+        if let Flow::Mixed { mixer, .. } = &mut self.flow {
+            mixer.set_loss_percent(id, line.lost_down_percent);
+        }
+        for agent in self.agents.iter().filter(|agent| agent.events.capacity() > EVENTS_KEPT) {
+            let _ = agent.events.try_send(RoomEvent::Quality { id: id.clone(), line });
+        }
+    }
+
     /// Begins or ends mixing, as the number of those who are in demands.
     fn arrange(&mut self) {
         let is_mixed = matches!(self.flow, Flow::Mixed { .. });
@@ -264,11 +289,20 @@ impl Room {
         }
     }
 
+    /// Brings a packet of an agent's to all others.
+    fn speak(&mut self, packet: &OpusPacket) {
+        self.relay(packet);
+        let took = clock::now().saturating_duration_since(packet.at);
+        self.meter.observe(Stage::DownlinkSend, took);
+    }
+
     /// Brings a packet to all but the one it comes from.
     fn relay(&mut self, packet: &OpusPacket) {
         for agent in self.agents.iter().filter(|agent| agent.who.id != packet.participant) {
             // A full queue is the agent's own loss; its ear sees the gap.
-            let _ = agent.packets.try_send(packet.clone());
+            if let Err(TrySendError::Full(_)) = agent.packets.try_send(packet.clone()) {
+                self.meter.count(Counter::DroppedAgent);
+            }
         }
         match &mut self.flow {
             Flow::Untouched => self.pass(packet),
@@ -370,6 +404,9 @@ async fn said(agents: &mut [Agent]) -> (usize, Option<OpusPacket>) {
     })
     .await
 }
+
+/// So many places in an agent's queue are kept for what is told once only.
+const EVENTS_KEPT: usize = EVENTS_CAPACITY / 2;
 
 /// A stream that begins at random numbers (RFC 3550, section 5.1), the sequence in its lower half:
 /// should the first packets be lost, no one can then miss its wrap (RFC 3711, section 3.3.1).

@@ -8,10 +8,14 @@ use tokio::time::Instant;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
+use super::super::codecs::Format;
 use super::super::fingerprint::Fingerprint;
 use super::engine::Engine;
+use super::hearing::Hearing;
+use super::reports::Report;
+use crate::agent::LineQuality;
 use crate::ids::ParticipantId;
-use crate::media::{OpusPacket, PAYLOAD_MAX};
+use crate::media::{CodecError, OpusPacket};
 use crate::sys::clock;
 
 /// Something a leg reports.
@@ -21,6 +25,8 @@ pub(in crate::rooms) enum PeerEvent {
     Connected,
     /// The peer has said this.
     Packet(OpusPacket),
+    /// How the line was of late; about once a second.
+    Quality(LineQuality),
     /// The leg is over, for this reason.
     Lost(&'static str),
 }
@@ -29,12 +35,12 @@ pub(in crate::rooms) enum PeerEvent {
 pub(in crate::rooms) struct Ear {
     connection: Arc<dyn PeerConnection>,
     participant: ParticipantId,
-    payload_type: u8,
+    hearing: Hearing,
     fingerprints: Vec<Fingerprint>,
     state: watch::Receiver<RTCPeerConnectionState>,
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     track: Option<Arc<dyn TrackRemote>>,
-    goodbyes: mpsc::Receiver<()>,
+    reports: mpsc::Receiver<Report>,
     stage: Stage,
 }
 
@@ -59,26 +65,29 @@ impl Ear {
     pub(super) fn new(
         engine: Engine,
         participant: ParticipantId,
-        payload_type: u8,
+        format: Format,
         fingerprints: Vec<Fingerprint>,
-    ) -> Self {
-        let Engine { connection, state, tracks, goodbyes, .. } = engine;
+    ) -> Result<Self, CodecError> {
+        let Engine { connection, state, tracks, reports, .. } = engine;
         let stage = Stage::Connecting { deadline: after(CONNECT) };
-        Self {
+        Ok(Self {
             connection,
             participant,
-            payload_type,
+            hearing: Hearing::new(format)?,
             fingerprints,
             state,
             tracks,
             track: None,
-            goodbyes,
+            reports,
             stage,
-        }
+        })
     }
 
     /// The next report. Nothing follows `Lost`. May be dropped and asked again at any time.
     pub(in crate::rooms) async fn next(&mut self) -> PeerEvent {
+        if let Some(packet) = self.hearing.next() {
+            return PeerEvent::Packet(packet);
+        }
         loop {
             let deadline = self.stage.deadline();
             tokio::select! {
@@ -101,11 +110,13 @@ impl Ear {
                         return PeerEvent::Packet(packet);
                     }
                 }
-                Some(()) = self.goodbyes.recv() => {
-                    if matches!(self.stage, Stage::Up) {
+                Some(report) = self.reports.recv() => match report {
+                    Report::Quality(line) => return PeerEvent::Quality(line),
+                    Report::Goodbye if matches!(self.stage, Stage::Up) => {
                         self.stage = Stage::Parting { deadline: after(PARTING) };
                     }
-                }
+                    Report::Goodbye => {}
+                },
                 () = reached(deadline) => return PeerEvent::Lost(match self.stage {
                     Stage::Connecting { .. } => "it did not connect in time",
                     Stage::Up | Stage::Wavering { .. } => "it fell silent",
@@ -118,7 +129,7 @@ impl Ear {
     async fn on_state(&mut self, state: RTCPeerConnectionState) -> Option<PeerEvent> {
         match (state, self.stage) {
             (RTCPeerConnectionState::Connected, Stage::Connecting { .. }) => {
-                if !self.is_who_was_signalled().await {
+                if !is_signalled(&*self.connection, &self.fingerprints).await {
                     return Some(PeerEvent::Lost("its certificate is not the signalled one"));
                 }
                 self.stage = Stage::Up;
@@ -149,33 +160,22 @@ impl Ear {
                 return None;
             }
         };
-        let header = packet.header;
-        let is_ours =
-            header.payload_type == self.payload_type && packet.payload.len() <= PAYLOAD_MAX;
-        if !is_ours || matches!(self.stage, Stage::Connecting { .. }) {
+        if matches!(self.stage, Stage::Connecting { .. }) {
             return None;
         }
         if matches!(self.stage, Stage::Parting { .. }) {
             self.stage = Stage::Up;
         }
-        Some(OpusPacket {
+        let header = packet.header;
+        let packet = OpusPacket {
             participant: self.participant.clone(),
             sequence: header.sequence_number,
             timestamp: header.timestamp,
             marker: header.marker,
             payload: packet.payload,
-        })
-    }
-
-    /// Whether the certificate that the peer has shown is one that was signalled.
-    async fn is_who_was_signalled(&self) -> bool {
-        let Some(sender) = self.connection.get_senders().await.into_iter().next() else {
-            return false;
+            at: clock::now(),
         };
-        let Ok(Some(transport)) = sender.transport().await else { return false };
-        let Ok(certificates) = transport.get_remote_certificates().await else { return false };
-        let Some(shown) = certificates.first() else { return false };
-        self.fingerprints.iter().any(|fingerprint| fingerprint.matches(shown))
+        self.hearing.understand(header.payload_type, packet)
     }
 }
 
@@ -194,6 +194,17 @@ impl Stage {
             Self::Up => None,
         }
     }
+}
+
+/// Whether the certificate that the peer has shown is one that was signalled.
+async fn is_signalled(connection: &dyn PeerConnection, fingerprints: &[Fingerprint]) -> bool {
+    let Some(sender) = connection.get_senders().await.into_iter().next() else {
+        return false;
+    };
+    let Ok(Some(transport)) = sender.transport().await else { return false };
+    let Ok(certificates) = transport.get_remote_certificates().await else { return false };
+    let Some(shown) = certificates.first() else { return false };
+    fingerprints.iter().any(|fingerprint| fingerprint.matches(shown))
 }
 
 async fn poll(track: Option<&dyn TrackRemote>) -> Option<TrackRemoteEvent> {

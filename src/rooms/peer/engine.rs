@@ -9,9 +9,13 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use rtc::crypto::{SignatureScheme, default_provider};
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{NackResponderBuilder, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::CertificateParams;
-use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
+use rtc::peer_connection::configuration::interceptor_registry::configure_rtcp_reports;
+use rtc::peer_connection::configuration::media_engine::{
+    MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU,
+};
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtcp::goodbye::Goodbye;
 use rtc::rtp;
@@ -27,13 +31,17 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
     RTCConfigurationBuilder, RTCIceGatheringState, RTCPeerConnectionState, Registry, SettingEngine,
-    SettingEngineBuilder, register_default_interceptors,
+    SettingEngineBuilder,
 };
 
+use super::super::codecs::{Codec, Format, RED_RTPMAP};
 use super::super::mux::LegRuntime;
-use super::goodbye::{self, Farewells, GOODBYES_CAPACITY};
-use crate::media::OpusPacket;
+use super::interpreter::{self, TO_INTERPRET_CAPACITY};
+use super::nack::{Asker, KEPT_PACKETS};
+use super::reports::{self, REPORTS_CAPACITY, Report, Reports};
+use crate::media::{CodecError, OpusPacket, TelephoneOut};
 use crate::sys::entropy;
+use crate::sys::tasks::{self, Task};
 
 /// Tracks of one peer that may wait to be heard: a call has one.
 ///
@@ -60,11 +68,13 @@ pub(super) struct Engine {
     pub(super) connection: Arc<dyn PeerConnection>,
     pub(super) state: watch::Receiver<RTCPeerConnectionState>,
     pub(super) tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
-    /// The peer has said that its stream is over.
-    pub(super) goodbyes: mpsc::Receiver<()>,
+    /// What both ends say of the line, and the peer's goodbyes.
+    pub(super) reports: mpsc::Receiver<Report>,
     is_gathered: watch::Receiver<bool>,
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
+    /// What the engine believes our track to be of.
+    pub(super) codec: Codec,
 }
 
 impl Engine {
@@ -76,9 +86,27 @@ impl Engine {
         }
     }
 
-    /// The way out for our sound.
-    pub(super) fn voice(&self, payload_type: u8) -> Voice {
-        Voice { track: Arc::clone(&self.track), ssrc: self.ssrc, payload_type }
+    /// The way out for our sound, and who interprets it, if the peer does not speak as we do.
+    pub(super) fn voice(&self, format: Format) -> Result<(Voice, Option<Task>), CodecError> {
+        let (track, payload_type) = (Arc::clone(&self.track), format.payload_type);
+        let mouth = Mouth { track, ssrc: self.ssrc, payload_type };
+        let Some(law) = format.codec.law() else {
+            return Ok((Voice { mouth, interpreter: None }, None));
+        };
+        let telephone = TelephoneOut::new(law)?;
+        let (to, packets) = mpsc::channel(TO_INTERPRET_CAPACITY);
+        let interpreting = interpreter::run(telephone, mouth.clone(), packets);
+        let task = tasks::spawn("interpreter", interpreting);
+        Ok((Voice { mouth, interpreter: Some(to) }, Some(task)))
+    }
+
+    /// Tells the engine that our track is of this codec, now that it is known.
+    pub(super) async fn settle(&self, codec: Codec) -> Result<(), Error> {
+        let track = Arc::new(TrackLocalStaticRTP::new(outgoing(self.ssrc, codec)));
+        for sender in self.connection.get_senders().await {
+            sender.replace_track(track.clone()).await?;
+        }
+        Ok(())
     }
 }
 
@@ -88,17 +116,49 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Sends to one peer. Cheap to clone.
-#[derive(Clone)]
+/// Sends to one peer what the house says. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(in crate::rooms) struct Voice {
+    mouth: Mouth,
+    interpreter: Option<mpsc::Sender<OpusPacket>>,
+}
+
+impl Voice {
+    /// Sends a packet at once, or drops it when the engine lags by its whole queue (256 packets),
+    /// or the interpreter by its own.
+    pub(in crate::rooms) fn send(&self, packet: &OpusPacket) -> bool {
+        match &self.interpreter {
+            None => self.mouth.send(packet),
+            Some(interpreter) => interpreter.try_send(packet.clone()).is_ok(),
+        }
+    }
+
+    /// Tells the peer that nothing more will be said (RTCP BYE; RFC 3550, section 6.6).
+    pub(in crate::rooms) async fn say_goodbye(&self) {
+        let goodbye = Goodbye { sources: vec![self.mouth.ssrc], ..Goodbye::default() };
+        if let Err(error) = self.mouth.track.write_rtcp(vec![Box::new(goodbye)]).await {
+            tracing::debug!(%error, "a goodbye could not be said");
+        }
+    }
+
+    /// The same with another payload type, for a peer that speaks otherwise than we do.
+    #[cfg(test)]
+    pub(super) fn speaking(&self, payload_type: u8) -> Self {
+        let mouth = Mouth { payload_type, ..self.mouth.clone() };
+        Self { mouth, interpreter: None }
+    }
+}
+
+/// Sends to one peer in its own codec.
+#[derive(Clone)]
+pub(super) struct Mouth {
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     payload_type: u8,
 }
 
-impl Voice {
-    /// Sends a packet at once, or drops it when the engine lags by its whole queue (256 packets).
-    pub(in crate::rooms) fn send(&self, packet: &OpusPacket) -> bool {
+impl Mouth {
+    pub(super) fn send(&self, packet: &OpusPacket) -> bool {
         let header = rtp::Header {
             version: 2,
             marker: packet.marker,
@@ -111,35 +171,30 @@ impl Voice {
         let packet = rtp::Packet { header, payload: packet.payload.clone() };
         matches!(self.track.write_rtp(packet).now_or_never(), Some(Ok(())))
     }
-
-    /// Tells the peer that nothing more will be said (RTCP BYE; RFC 3550, section 6.6).
-    pub(in crate::rooms) async fn say_goodbye(&self) {
-        let goodbye = Goodbye { sources: vec![self.ssrc], ..Goodbye::default() };
-        if let Err(error) = self.track.write_rtcp(vec![Box::new(goodbye)]).await {
-            tracing::debug!(%error, "a goodbye could not be said");
-        }
-    }
 }
 
-impl fmt::Debug for Voice {
+impl fmt::Debug for Mouth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Voice").field("ssrc", &self.ssrc).finish_non_exhaustive()
+        f.debug_struct("Mouth").field("ssrc", &self.ssrc).finish_non_exhaustive()
     }
 }
 
-/// Starts an engine with one outgoing Opus track.
+/// Starts an engine with one outgoing track, in the first of these formats. It answers with all
+/// that it is offered of them, and offers all.
 pub(super) async fn start(
     identity: &Identity,
     bind: Vec<SocketAddr>,
     answering_role: RTCDtlsRole,
     runtime: Arc<LegRuntime>,
+    formats: &[Format],
 ) -> Result<Engine, Error> {
     let mut media = MediaEngine::default();
-    let parameters = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
-    media.register_codec(parameters, RtpCodecKind::Audio)?;
-    let (goodbyes_tx, goodbyes) = mpsc::channel(GOODBYES_CAPACITY);
-    let interceptors = register_default_interceptors(Registry::new(), &mut media)?
-        .with(goodbye::PLACE, Farewells::new(goodbyes_tx));
+    let codecs: Vec<_> = formats.iter().copied().flat_map(parameters).collect();
+    for codec in &codecs {
+        media.register_codec(codec.clone(), RtpCodecKind::Audio)?;
+    }
+    let (reports_tx, reports) = mpsc::channel(REPORTS_CAPACITY);
+    let interceptors = interceptors().with(reports::PLACE, Reports::new(reports_tx));
     let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
     let (gathered_tx, is_gathered) = watch::channel(false);
     let (tracks_tx, tracks) = mpsc::channel(TRACKS_CAPACITY);
@@ -160,10 +215,15 @@ pub(super) async fn start(
     // The engine's future is large; whoever waits for it need not be.
     let connection = Box::pin(builder.build()).await?;
     let ssrc = random_ssrc();
-    let track = Arc::new(TrackLocalStaticRTP::new(outgoing(ssrc)));
+    let codec = formats.first().map_or(Codec::Opus, |format| format.codec);
+    let track = Arc::new(TrackLocalStaticRTP::new(outgoing(ssrc, codec)));
     connection.add_track(track.clone()).await?;
+    // A track by itself is offered in its own codec only.
+    for transceiver in connection.get_transceivers().await {
+        transceiver.set_codec_preferences(codecs.clone()).await?;
+    }
     let connection = Arc::new(connection);
-    Ok(Engine { connection, state, tracks, goodbyes, is_gathered, track, ssrc })
+    Ok(Engine { connection, state, tracks, reports, is_gathered, track, ssrc, codec })
 }
 
 fn settings(answering_role: RTCDtlsRole) -> SettingEngine {
@@ -178,22 +238,55 @@ fn settings(answering_role: RTCDtlsRole) -> SettingEngine {
         .build()
 }
 
-fn opus() -> RTCRtpCodec {
-    let feedback = |name: &str| RTCPFeedback { typ: name.to_owned(), parameter: String::new() };
+/// What takes part in a leg's RTP and RTCP. A peer's lost packets are asked for, and ours kept to
+/// be asked for, where that was agreed upon: by themselves, for the engine knows retransmission
+/// streams (RTX) of video only. Of transport-wide feedback there is none: speech has a rate of its
+/// own, and a browser that gets some sends probes of the network among its packets.
+fn interceptors() -> Registry {
+    let responder = NackResponderBuilder::new().with_size(KEPT_PACKETS).build();
+    configure_rtcp_reports(Registry::new())
+        .with(Slot::NackResponder, responder)
+        .with(Slot::NackGenerator, Asker::default())
+}
+
+/// A format as the engine is told of it: RED in front of what it wraps.
+fn parameters(format: Format) -> Vec<RTCRtpCodecParameters> {
+    let red = format.red.map(|payload_type| RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: format!("audio/{}", RED_RTPMAP.split('/').next().unwrap_or_default()),
+            sdp_fmtp_line: format.red_fmtp(),
+            rtcp_feedback: Vec::new(),
+            ..rtp_codec(format.codec)
+        },
+        payload_type,
+    });
+    let speech = RTCRtpCodecParameters {
+        rtp_codec: rtp_codec(format.codec),
+        payload_type: format.payload_type,
+    };
+    red.into_iter().chain([speech]).collect()
+}
+
+fn rtp_codec(codec: Codec) -> RTCRtpCodec {
+    let (mime_type, clock_rate, channels) = match codec {
+        Codec::Opus => (MIME_TYPE_OPUS, 48_000, 2),
+        Codec::Pcmu => (MIME_TYPE_PCMU, 8_000, 0),
+        Codec::Pcma => (MIME_TYPE_PCMA, 8_000, 0),
+    };
     RTCRtpCodec {
-        mime_type: MIME_TYPE_OPUS.to_owned(),
-        clock_rate: 48_000,
-        channels: 2,
-        sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
-        rtcp_feedback: vec![feedback("transport-cc"), feedback("nack")],
+        mime_type: mime_type.to_owned(),
+        clock_rate,
+        channels,
+        sdp_fmtp_line: codec.fmtp().to_owned(),
+        rtcp_feedback: vec![RTCPFeedback { typ: "nack".to_owned(), parameter: String::new() }],
     }
 }
 
-fn outgoing(ssrc: u32) -> MediaStreamTrack {
+fn outgoing(ssrc: u32, codec: Codec) -> MediaStreamTrack {
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() };
     let encoding = RTCRtpEncodingParameters {
         rtp_coding_parameters: coding,
-        codec: opus(),
+        codec: rtp_codec(codec),
         ..RTCRtpEncodingParameters::default()
     };
     let name = |part: &str| format!("callbridge-{part}");

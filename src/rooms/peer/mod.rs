@@ -2,7 +2,10 @@
 
 mod ear;
 mod engine;
-mod goodbye;
+mod hearing;
+mod interpreter;
+mod nack;
+mod reports;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,15 +20,20 @@ use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDes
 pub(super) use self::ear::{Ear, PeerEvent};
 use self::engine::Engine;
 pub(super) use self::engine::{Identity, Voice};
+use super::codecs::Format;
 use super::mux::{LegRuntime, Mux, Share};
 use super::sdp::{self, Description, Fragment, SdpError};
 use crate::ids::ParticipantId;
+use crate::media::CodecError;
+use crate::sys::tasks::Task;
 
 /// Why a leg cannot be had, or cannot be changed.
 #[derive(Debug, Error)]
 pub(super) enum PeerError {
     #[error(transparent)]
     Sdp(#[from] SdpError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     #[error("WebRTC: {0}")]
     Engine(#[from] webrtc::error::Error),
     #[error("this leg's ICE can only be restarted by an answerer, with new credentials")]
@@ -37,6 +45,7 @@ pub(super) enum PeerError {
 pub(super) struct Peer {
     connection: Connection,
     side: Side,
+    _interpreter: Option<Task>,
     /// Without it the engine ends.
     _alive: watch::Sender<()>,
 }
@@ -88,7 +97,8 @@ impl Peer {
         let (runtime, alive) = LegRuntime::new(Some(Arc::clone(&share)));
         // Waiting for the handshake saves a round trip; but a peer may insist on waiting itself.
         let role = if offer.is_dtls_server { RTCDtlsRole::Client } else { RTCDtlsRole::Server };
-        let mut engine = engine::start(identity, share.labels(), role, runtime).await?;
+        let format = offer.format;
+        let mut engine = engine::start(identity, share.labels(), role, runtime, &[format]).await?;
         let connection = Connection(Arc::clone(&engine.connection));
         let sdp = connection.answer(&offer).await?;
         // Checks that came before our own address is known to the engine would be lost.
@@ -97,7 +107,6 @@ impl Peer {
         share.register(&ufrag, None).await;
         let answer =
             Answer { sdp: sdp::with_candidates(&sdp, mux.candidates()), ufrag: ufrag.clone() };
-        let payload_type = sdp::opus_payload_type(&sdp).ok_or(SdpError::NoOpus)?;
         let fingerprints = offer.fingerprints.clone();
         let side = Side::Answerer {
             share,
@@ -106,19 +115,22 @@ impl Peer {
             former: None,
             ufrag,
         };
-        let voice = engine.voice(payload_type);
-        let ear = Ear::new(engine, participant, payload_type, fingerprints);
-        Ok((Leg { peer: Self { connection, side, _alive: alive }, ear, voice }, answer))
+        let (voice, interpreter) = engine.voice(format)?;
+        let ear = Ear::new(engine, participant, format, fingerprints)?;
+        let peer = Self { connection, side, _interpreter: interpreter, _alive: alive };
+        Ok((Leg { peer, ear, voice }, answer))
     }
 
-    /// Makes an offer from sockets of its own, bound to `bind`. The offer has every candidate.
+    /// Makes an offer of these formats, the best one first, from sockets of its own, bound to
+    /// `bind`. The offer has every candidate.
     pub(super) async fn offer(
         identity: &Identity,
         participant: ParticipantId,
         bind: Vec<SocketAddr>,
+        formats: &[Format],
     ) -> Result<(Offering, String), PeerError> {
         let (runtime, alive) = LegRuntime::new(None);
-        let mut engine = engine::start(identity, bind, RTCDtlsRole::Auto, runtime).await?;
+        let mut engine = engine::start(identity, bind, RTCDtlsRole::Auto, runtime, formats).await?;
         let connection = &engine.connection;
         connection.set_local_description(connection.create_offer(None).await?).await?;
         engine.gathered(GATHERING).await;
@@ -182,14 +194,19 @@ impl Offering {
     /// Takes the peer's answer; from here on the leg comes up by itself.
     pub(super) async fn take_answer(self, answer: &str) -> Result<Leg, PeerError> {
         let Self { engine, participant, alive } = self;
-        let answer = Description::read(answer)?;
-        let payload_type = sdp::opus_payload_type(&answer.sdp).ok_or(SdpError::NoOpus)?;
+        let answer = Description::read_answer(answer)?;
+        let format = answer.format;
+        if format.codec != engine.codec {
+            engine.settle(format.codec).await?;
+        }
         let description = RTCSessionDescription::answer(answer.sdp)?;
         engine.connection.set_remote_description(description).await?;
         let connection = Connection(Arc::clone(&engine.connection));
-        let voice = engine.voice(payload_type);
-        let ear = Ear::new(engine, participant, payload_type, answer.fingerprints);
-        Ok(Leg { peer: Peer { connection, side: Side::Offerer, _alive: alive }, ear, voice })
+        let (voice, interpreter) = engine.voice(format)?;
+        let ear = Ear::new(engine, participant, format, answer.fingerprints)?;
+        let side = Side::Offerer;
+        let peer = Peer { connection, side, _interpreter: interpreter, _alive: alive };
+        Ok(Leg { peer, ear, voice })
     }
 }
 
@@ -245,6 +262,7 @@ mod tests {
     use bytes::Bytes;
     use webrtc::peer_connection::RTCSessionDescription as Sdp;
 
+    use super::super::codecs::Codec;
     use super::*;
     use crate::media::OpusPacket;
 
@@ -280,6 +298,46 @@ mod tests {
         assert!(matches!(trickled, Trickled::Added));
     }
 
+    #[tokio::test]
+    async fn what_red_brings_again_is_heard_as_what_was_lost() {
+        let mut pair = Pair::connect_in(&[Format::offered(Codec::Opus, true)]).await;
+        assert!(pair.answer.sdp.contains("SAVPF 63 111\r\n"), "{}", pair.answer.sdp);
+        assert!(pair.answer.sdp.contains("a=fmtp:63 111/111\r\n"), "{}", pair.answer.sdp);
+        pair.is_heard(b"plain").await;
+
+        let first = pair.sequence;
+        let red = pair.caller.voice.speaking(63);
+        // One old packet of three bytes, 960 ticks before, and one of its own.
+        let payload = Bytes::from_static(&[0x80 + 111, 0x0F, 0, 3, 111, b'o', b'l', b'd', b'n']);
+        for sequence in [first + 2, first + 4] {
+            red.send(&OpusPacket { payload: payload.clone(), ..packet(sequence) });
+        }
+        let mut heard = Vec::new();
+        while heard.last() != Some(&(first + 4, Bytes::from_static(b"n"))) {
+            let packet = pair.hears().await;
+            if packet.sequence > first {
+                assert_eq!(packet.timestamp, u32::from(packet.sequence) * 960);
+                heard.push((packet.sequence, packet.payload));
+            }
+        }
+        let sequences: Vec<_> = heard.iter().map(|(sequence, _)| sequence - first).collect();
+        assert_eq!(sequences, [1, 2, 3, 4]);
+        assert_eq!(heard[0].1, "old");
+    }
+
+    #[tokio::test]
+    async fn a_telephone_is_heard_in_packets_of_any_length() {
+        let mut pair = Pair::connect_in(&[Format::offered(Codec::Pcma, false)]).await;
+        assert!(pair.answer.sdp.contains("SAVPF 8\r\n"), "{}", pair.answer.sdp);
+        for (number, ms) in (1_u16..).zip([10, 20, 30, 40, 60_usize]) {
+            let payload = Bytes::from(vec![0xC5; ms * 8]);
+            let heard = pair.says_until_heard(8, 100 * number, &payload).await;
+            assert_eq!(heard.timestamp, u32::from(heard.sequence) * 960 * 6, "house time");
+            let samples = crate::media::Decoder::new().unwrap().decode(&heard.payload).unwrap();
+            assert_eq!(samples, ms * 24, "{ms} ms");
+        }
+    }
+
     /// An answering leg of ours, and a caller whose engine the test may reach.
     struct Pair {
         answerer: Leg,
@@ -291,12 +349,16 @@ mod tests {
 
     impl Pair {
         async fn connect() -> Self {
+            Self::connect_in(&[Format::offered(Codec::Opus, false)]).await
+        }
+
+        async fn connect_in(formats: &[Format]) -> Self {
             let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
             let mux = Mux::bind(&[loopback], None).unwrap();
             let identity = Identity::generate().unwrap();
             let id = ParticipantId::new;
             let (offering, offer) =
-                Peer::offer(&identity, id("room"), vec![loopback]).await.unwrap();
+                Peer::offer(&identity, id("room"), vec![loopback], formats).await.unwrap();
             let (mut answerer, answer) =
                 Peer::accept(&mux, &identity, id("ann"), &offer).await.unwrap();
             let engine = Arc::clone(&offering.engine.connection);
@@ -315,19 +377,40 @@ mod tests {
             offer.sdp
         }
 
+        async fn hears(&mut self) -> OpusPacket {
+            let hears = async {
+                loop {
+                    match self.answerer.ear.next().await {
+                        PeerEvent::Packet(packet) => return packet,
+                        PeerEvent::Lost(reason) => panic!("the leg is lost: {reason}"),
+                        PeerEvent::Connected | PeerEvent::Quality(_) => {}
+                    }
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), hears).await.expect("it is heard")
+        }
+
+        /// Says the same as it is, from this number on, until some of it is heard.
+        async fn says_until_heard(&mut self, kind: u8, from: u16, payload: &Bytes) -> OpusPacket {
+            let voice = self.caller.voice.speaking(kind);
+            for sequence in from..from + 100 {
+                voice.send(&OpusPacket { payload: payload.clone(), ..packet(sequence) });
+                let pause = Duration::from_millis(20);
+                if let Ok(heard) = tokio::time::timeout(pause, self.hears()).await
+                    && heard.sequence >= from
+                {
+                    return heard;
+                }
+            }
+            panic!("nothing was heard");
+        }
+
         /// Says something until it is heard on the other side.
         async fn is_heard(&mut self, words: &'static [u8]) {
             for _ in 0..500 {
                 self.sequence += 1;
-                let sequence = self.sequence;
-                let packet = OpusPacket {
-                    participant: ParticipantId::new("me"),
-                    sequence,
-                    timestamp: u32::from(sequence) * 960,
-                    marker: false,
-                    payload: Bytes::from_static(words),
-                };
-                self.caller.voice.send(&packet);
+                let payload = Bytes::from_static(words);
+                self.caller.voice.send(&OpusPacket { payload, ..packet(self.sequence) });
                 let pause = Duration::from_millis(20);
                 match tokio::time::timeout(pause, self.answerer.ear.next()).await {
                     Ok(PeerEvent::Packet(packet)) if packet.payload == words => return,
@@ -336,6 +419,17 @@ mod tests {
                 }
             }
             panic!("nothing was heard");
+        }
+    }
+
+    fn packet(sequence: u16) -> OpusPacket {
+        OpusPacket {
+            participant: ParticipantId::new("me"),
+            sequence,
+            timestamp: u32::from(sequence) * 960,
+            marker: false,
+            payload: Bytes::new(),
+            at: crate::sys::clock::now(),
         }
     }
 }

@@ -10,6 +10,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 
 use super::PACKETS_CAPACITY;
+use super::codecs::{Codec, Format};
 use super::peer::{Ear, Identity, Leg, Offering, Peer, PeerError, PeerEvent, Voice};
 use super::sdp::SDP_MAX;
 use crate::agent::RoomFailure;
@@ -58,11 +59,17 @@ pub async fn dial(whip_url: &str, token: Option<&Secret>) -> Result<Call, RoomFa
 impl Caller {
     /// Makes an offer. `bind` is the local address; unspecified means all but loopback.
     pub async fn prepare(bind: IpAddr) -> Result<Self, RoomFailure> {
+        Self::prepare_with(bind, &[Codec::Opus, Codec::Pcmu, Codec::Pcma]).await
+    }
+
+    /// Makes an offer of these codecs, the best one first.
+    pub async fn prepare_with(bind: IpAddr, codecs: &[Codec]) -> Result<Self, RoomFailure> {
         let identity = Identity::generate().map_err(|error| media(&error.into()))?;
         let bind = vec![SocketAddr::new(bind, 0)];
         let far_end = ParticipantId::new("room");
-        let (offering, offer) =
-            Peer::offer(&identity, far_end, bind).await.map_err(|error| media(&error))?;
+        let formats: Vec<_> = codecs.iter().map(|codec| Format::offered(*codec, false)).collect();
+        let offering = Peer::offer(&identity, far_end, bind, &formats).await;
+        let (offering, offer) = offering.map_err(|error| media(&error))?;
         Ok(Self { offering, offer })
     }
 
@@ -79,7 +86,7 @@ impl Caller {
         loop {
             match ear.next().await {
                 PeerEvent::Connected => break,
-                PeerEvent::Packet(_) => {}
+                PeerEvent::Packet(_) | PeerEvent::Quality(_) => {}
                 PeerEvent::Lost(reason) => return Err(RoomFailure::Media(reason.to_owned())),
             }
         }
@@ -117,7 +124,7 @@ async fn listen(mut ear: Ear, packets: mpsc::Sender<OpusPacket>) {
                 // A slow listener loses sound, and nothing else.
                 let _ = packets.try_send(packet);
             }
-            PeerEvent::Connected => {}
+            PeerEvent::Connected | PeerEvent::Quality(_) => {}
             PeerEvent::Lost(reason) => {
                 tracing::info!(reason, "the call is lost");
                 return;
