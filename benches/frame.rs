@@ -1,4 +1,4 @@
-//! One 20 ms frame up, one down, and three mixed: what the gateway itself adds.
+//! One 20 ms frame up, one down, several mixed, and what JSON takes: what the gateway itself adds.
 #![expect(clippy::expect_used, reason = "a benchmark may fail where its ground gives way")]
 
 use std::hint::black_box;
@@ -9,10 +9,12 @@ use callbridge::media::{
     Converter, Downlink, DownlinkOutput, Duplex, Encoder, Frame24k, Mix, OpusPacket, OwnVoice,
     SpeechConfig, Uplink,
 };
+use callbridge::models::dialect::HearingRate;
+use callbridge::models::wire::{FrameWriter, Message, PcmDecoder, ServerEvent, output_audio_delta};
 use callbridge::sys::clock;
 use criterion::{Criterion, criterion_group, criterion_main};
 
-criterion_group!(benches, up, up_as_echo, down, mix);
+criterion_group!(benches, up, up_as_echo, down, mix, append, delta);
 criterion_main!(benches);
 
 /// Order, decode, resample, detect: packet in, frame and edges out.
@@ -27,6 +29,7 @@ fn up(criterion: &mut Criterion) {
         timestamp: 0,
         marker: false,
         payload: payloads[0].clone(),
+        at: now,
     };
     criterion.bench_function("frame up", |bencher| {
         bencher.iter(|| {
@@ -57,6 +60,7 @@ fn up_as_echo(criterion: &mut Criterion) {
         timestamp: 0,
         marker: false,
         payload: payloads[0].clone(),
+        at: now,
     };
     criterion.bench_function("frame up, our own", |bencher| {
         bencher.iter(|| {
@@ -96,17 +100,52 @@ fn down(criterion: &mut Criterion) {
     });
 }
 
-/// Three people in a room, each hearing the other two.
+/// Several people in a room, each hearing the others.
 fn mix(criterion: &mut Criterion) {
     let speech = speech();
-    let voices = [speech[20], speech[30], speech[40]];
-    criterion.bench_function("mix of three", |bencher| {
+    for people in [2, 3, 8] {
+        let voices = &speech[20..20 + people];
+        criterion.bench_function(&format!("mix of {people}"), |bencher| {
+            bencher.iter(|| {
+                let mut mix = Mix::new();
+                for voice in black_box(voices) {
+                    mix.add(voice);
+                }
+                for voice in voices {
+                    black_box(mix.without(voice));
+                }
+            });
+        });
+    }
+}
+
+/// A frame as an event for the model.
+fn append(criterion: &mut Criterion) {
+    let speech = speech();
+    let mut writer = FrameWriter::new(HearingRate::Khz24);
+    let mut frames = speech.iter().cycle();
+    criterion.bench_function("JSON append", |bencher| {
         bencher.iter(|| {
-            let mut mix = Mix::new();
-            for voice in black_box(&voices) {
-                mix.add(voice);
-            }
-            black_box(voices.map(|voice| mix.without(&voice)));
+            let frame = frames.next().expect("the speech goes on and on");
+            black_box(writer.append(frame));
+        });
+    });
+}
+
+/// 100 ms of the model's sound out of an event.
+fn delta(criterion: &mut Criterion) {
+    let samples: Vec<i16> = speech().iter().flat_map(|frame| **frame).take(2_400).collect();
+    let delta = output_audio_delta("resp_1", "item_1", &samples);
+    let text = ServerEvent::AudioDelta(delta).encode(Some("event_1"));
+    let mut decoder = PcmDecoder::default();
+    criterion.bench_function("JSON delta of 100 ms", |bencher| {
+        bencher.iter(|| {
+            let Ok(Message { event: ServerEvent::AudioDelta(delta), .. }) =
+                ServerEvent::decode(black_box(&text))
+            else {
+                unreachable!("it is a delta");
+            };
+            black_box(decoder.decode(&delta.delta).expect("it is base64"));
         });
     });
 }

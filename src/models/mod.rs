@@ -7,14 +7,15 @@ mod openai;
 pub mod scripted;
 pub mod wire;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 
 use crate::agent::{AgentSpec, Medium, ModelAction, ModelEvent};
 use crate::ids::UtteranceId;
-use crate::media::Frame24k;
+use crate::media::{Frame24k, TimedFrame};
+use crate::meter::Meter;
 use crate::privacy::Secret;
 use crate::sys::tasks::Task;
 use dialect::Dialect;
@@ -28,10 +29,11 @@ pub mod conversation {
 ///
 /// The first item is `Ready` or `Failed`. Frames and actions sent before wait in their queues. A
 /// session in text hears nothing and says nothing: its answers are words alone. One that hears
-/// outlives its sockets; see [`conversation::Conversation`].
+/// outlives its sockets; see [`conversation::Conversation`]. How long frames take on their way out
+/// is counted by `meter`.
 #[must_use]
-pub fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> ModelLink {
-    openai::open(profile, spec, medium)
+pub fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium, meter: &Meter) -> ModelLink {
+    openai::open(profile, spec, medium, meter)
 }
 
 /// A configured model: where it is, and how it is spoken to.
@@ -137,10 +139,10 @@ impl Default for Deadlines {
     }
 }
 
-/// Frames to the model that may wait: half a second.
+/// Frames to the model that may wait: a second, for a network that has stalled gives all at once.
 ///
 /// When full: the frame is dropped and counted; two seconds of it fail the model as stalled.
-pub const AUDIO_CAPACITY: usize = 25;
+pub const AUDIO_CAPACITY: usize = 50;
 
 /// Actions to the model that may wait.
 ///
@@ -160,7 +162,7 @@ pub struct ModelLink {
     /// What is to be done about the conversation.
     pub actions: mpsc::Sender<ModelAction>,
     /// What the model does, in its order; closed when the session is over.
-    pub items: mpsc::Receiver<ModelItem>,
+    pub items: mpsc::Receiver<Arrived>,
     /// The session itself; it ends when this is dropped.
     pub task: Task,
 }
@@ -168,12 +170,12 @@ pub struct ModelLink {
 /// The queue of what an agent hears. A session in text has none: memory for sound that never
 /// comes is what most of its memory would be.
 #[derive(Clone, Debug)]
-pub struct AudioQueue(Option<mpsc::Sender<Frame24k>>);
+pub struct AudioQueue(Option<mpsc::Sender<HeardFrame>>);
 
 impl AudioQueue {
     /// Puts a frame into the queue if there is room. In text it is closed from the start.
     #[expect(clippy::result_large_err, reason = "the error gives the frame back, as queues do")]
-    pub fn try_send(&self, frame: Frame24k) -> Result<(), TrySendError<Frame24k>> {
+    pub fn try_send(&self, frame: HeardFrame) -> Result<(), TrySendError<HeardFrame>> {
         match &self.0 {
             Some(queue) => queue.try_send(frame),
             None => Err(TrySendError::Closed(frame)),
@@ -181,12 +183,47 @@ impl AudioQueue {
     }
 
     /// Puts a frame into the queue, and waits for room. In text it is closed from the start.
-    pub async fn send(&self, frame: Frame24k) -> Result<(), SendError<Frame24k>> {
+    pub async fn send(&self, frame: HeardFrame) -> Result<(), SendError<HeardFrame>> {
         match &self.0 {
             Some(queue) => queue.send(frame).await,
             None => Err(SendError(frame)),
         }
     }
+}
+
+/// What the agent hears, and how long it has been on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardFrame {
+    /// 20 ms of it.
+    pub frame: Frame24k,
+    /// When it came off the network, and when the agent's task let go of it.
+    pub on_the_way: OnTheWay,
+}
+
+/// Since when a frame is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnTheWay {
+    /// When the last of its sound came off the network.
+    pub since: Instant,
+    /// When the agent's task let go of it.
+    pub left_agent: Instant,
+}
+
+impl HeardFrame {
+    /// A frame that the agent's task lets go at `now`.
+    #[must_use]
+    pub const fn new(TimedFrame { frame, since }: TimedFrame, now: Instant) -> Self {
+        Self { frame, on_the_way: OnTheWay { since, left_agent: now } }
+    }
+}
+
+/// Something that a model sends, on its way to the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrived {
+    /// What it is.
+    pub item: ModelItem,
+    /// When the event that brought it about came off the socket.
+    pub at: Instant,
 }
 
 /// Something a model sends: events and sound in one order.

@@ -11,10 +11,12 @@ mod client;
 mod text;
 
 use callbridge::agent::{AgentSpec, Medium, ModelAction, ModelEvent, ResponseOutcome};
-use callbridge::media::Frame24k;
+use callbridge::media::{Frame24k, TimedFrame};
+use callbridge::meter::Meter;
 use callbridge::models::local::{LocalModel, LocalModelConfig};
-use callbridge::models::{ModelItem, ModelLink, ModelProfile, open};
+use callbridge::models::{HeardFrame, ModelItem, ModelLink, ModelProfile, open};
 use callbridge::privacy::Pii;
+use callbridge::sys::clock;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
@@ -276,7 +278,7 @@ async fn one_bad_message_ends_nothing() {
 async fn the_gateways_own_client_has_a_conversation() {
     let server = Server::start().await;
     let profile = ModelProfile::local(format!("ws://127.0.0.1:{}/v1/realtime", server.port));
-    let mut link = open(&profile, AgentSpec::default(), Medium::Voice);
+    let mut link = open(&profile, AgentSpec::default(), Medium::Voice, &Meter::new());
     let words = Pii::new("Say exactly: \"Welcome.\"".to_owned());
     link.actions.send(ModelAction::Respond { instructions: Some(words) }).await.unwrap();
     let greeting = turn(&mut link).await;
@@ -285,7 +287,7 @@ async fn the_gateways_own_client_has_a_conversation() {
     let mut samples = recording("what-is-my-name");
     samples.resize(samples.len().next_multiple_of(480) + 16_320, 0);
     for frame in samples.as_chunks().0 {
-        link.audio.send(Frame24k::new(*frame)).await.unwrap();
+        link.audio.send(heard(&Frame24k::new(*frame))).await.unwrap();
     }
     let answer = turn(&mut link).await;
     assert_eq!(answer.heard, "What is my name?");
@@ -346,7 +348,7 @@ async fn turn(link: &mut ModelLink) -> Turn {
     let mut turn = Turn::default();
     loop {
         let item = tokio::time::timeout(PATIENCE, link.items.recv()).await;
-        match item.expect("an item comes").expect("the session lives") {
+        match item.expect("an item comes").expect("the session lives").item {
             ModelItem::Event(ModelEvent::Transcript { text, is_final: true, .. }) => {
                 turn.heard.clone_from(text.expose());
             }
@@ -364,4 +366,10 @@ async fn turn(link: &mut ModelLink) -> Turn {
             ModelItem::Event(_) | ModelItem::AudioDone { .. } => {}
         }
     }
+}
+
+/// A frame that has been on its way for no time.
+fn heard(frame: &Frame24k) -> HeardFrame {
+    let now = clock::now();
+    HeardFrame::new(TimedFrame { frame: *frame, since: now }, now)
 }

@@ -4,6 +4,7 @@ use callbridge::agent::{
     AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role, ToolSpec,
 };
 use callbridge::ids::ToolCallId;
+use callbridge::meter::Meter;
 use callbridge::models::local::LocalModelConfig;
 use callbridge::models::{ModelItem, ModelLink, ModelProfile, open};
 use callbridge::privacy::Pii;
@@ -106,11 +107,11 @@ async fn sessions_in_text_take_no_place_of_those_that_hear() {
     for _ in 0..30 {
         readers.push(Agent::open(&server, vec![]).await);
     }
-    let speaker = open(&profile(&server), AgentSpec::default(), Medium::Voice);
+    let speaker = open(&profile(&server), AgentSpec::default(), Medium::Voice, &Meter::new());
     let mut speaker = Agent { link: speaker };
     assert_eq!(speaker.item().await, ModelItem::Event(ModelEvent::Ready { takes_turns: true }));
-    let mut second = open(&profile(&server), AgentSpec::default(), Medium::Voice);
-    let refused = second.items.recv().await;
+    let mut second = open(&profile(&server), AgentSpec::default(), Medium::Voice, &Meter::new());
+    let refused = second.items.recv().await.map(|arrived| arrived.item);
     let Some(ModelItem::Event(ModelEvent::Failed(ModelFailure::Unavailable(why)))) = refused else {
         panic!("there is one place to hear: {refused:?}");
     };
@@ -183,7 +184,7 @@ struct Answer {
 impl Agent {
     async fn open(server: &Server, tools: Vec<ToolSpec>) -> Self {
         let spec = AgentSpec { tools, ..AgentSpec::default() };
-        let mut agent = Self { link: open(&profile(server), spec, Medium::Text) };
+        let mut agent = Self { link: open(&profile(server), spec, Medium::Text, &Meter::new()) };
         assert_eq!(agent.item().await, ModelItem::Event(ModelEvent::Ready { takes_turns: false }));
         agent
     }
@@ -211,7 +212,7 @@ impl Agent {
 
     async fn item(&mut self) -> ModelItem {
         let item = tokio::time::timeout(PATIENCE, self.link.items.recv()).await;
-        item.expect("an item comes").expect("the session lives")
+        item.expect("an item comes").expect("the session lives").item
     }
 
     /// Everything up to the end of an answer.

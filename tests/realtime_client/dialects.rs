@@ -55,11 +55,11 @@ async fn call(dialect: Dialect, script: &str, interims: &[&str]) -> Recording {
         ..ModelProfile::new("test", server.url()).speaking(dialect)
     };
     let spec = AgentSpec { tools: vec![weather()], ..AgentSpec::default() };
-    let link = open(&profile, spec, Medium::Voice);
+    let link = open(&profile, spec, Medium::Voice, &Meter::new());
     let mut scene = Scene { server, link };
     scene.is_ready().await;
     for _ in 0..10 {
-        scene.link.audio.send(Frame24k::SILENCE).await.unwrap();
+        scene.link.audio.send(heard(&Frame24k::SILENCE)).await.unwrap();
     }
     assert_eq!(scene.items_until_done("r1").await, question(interims));
 

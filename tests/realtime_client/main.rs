@@ -12,17 +12,19 @@ use callbridge::agent::{
     AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure, ResponseOutcome, Role, ToolSpec,
 };
 use callbridge::ids::{ResponseId, ToolCallId, UtteranceId};
-use callbridge::media::Frame24k;
+use callbridge::media::{Frame24k, TimedFrame};
+use callbridge::meter::{Meter, Stage};
 use callbridge::models::scripted::{Recording, ScriptedModel};
-use callbridge::models::{Deadlines, ModelItem, ModelLink, ModelProfile, open};
+use callbridge::models::{Deadlines, HeardFrame, ModelItem, ModelLink, ModelProfile, open};
 use callbridge::privacy::{Pii, Secret};
+use callbridge::sys::clock;
 
 #[tokio::test]
 async fn a_question_is_heard_and_answered() {
     let mut scene = Scene::start(include_str!("../../fixtures/sessions/happy_turn.jsonl")).await;
     scene.is_ready().await;
     for value in 0..10 {
-        scene.link.audio.send(Frame24k::new([value; 480])).await.unwrap();
+        scene.link.audio.send(heard(&Frame24k::new([value; 480]))).await.unwrap();
     }
     let items = scene.items_until_done("resp_1").await;
     let words = |text: &str, is_final| {
@@ -55,6 +57,22 @@ async fn a_question_is_heard_and_answered() {
 }
 
 #[tokio::test]
+async fn each_frame_is_counted_when_the_network_has_it() {
+    let server = play(include_str!("../../fixtures/sessions/happy_turn.jsonl")).await;
+    let profile = ModelProfile::local(server.url());
+    let meter = Meter::new();
+    let link = open(&profile, AgentSpec::default(), Medium::Voice, &meter);
+    let mut scene = Scene { server, link };
+    scene.is_ready().await;
+    for _ in 0..10 {
+        scene.link.audio.send(heard(&Frame24k::SILENCE)).await.unwrap();
+    }
+    scene.items_until_done("resp_1").await;
+    let counts = [Stage::UplinkSocket, Stage::Uplink].map(|stage| meter.read(stage).count());
+    assert_eq!(counts, [10, 10]);
+}
+
+#[tokio::test]
 async fn the_server_is_told_model_and_key() {
     let server = play(include_str!("../../fixtures/sessions/happy_turn.jsonl")).await;
     let profile = ModelProfile {
@@ -62,10 +80,13 @@ async fn the_server_is_told_model_and_key() {
         key: Some(Secret::new("sk-test")),
         ..ModelProfile::local(server.url())
     };
-    let mut link = open(&profile, AgentSpec::default(), Medium::Voice);
-    assert_eq!(link.items.recv().await, Some(event(ModelEvent::Ready { takes_turns: true })));
+    let mut link = open(&profile, AgentSpec::default(), Medium::Voice, &Meter::new());
+    assert_eq!(
+        link.items.recv().await.map(|arrived| arrived.item),
+        Some(event(ModelEvent::Ready { takes_turns: true }))
+    );
     for _ in 0..10 {
-        link.audio.send(Frame24k::SILENCE).await.unwrap();
+        link.audio.send(heard(&Frame24k::SILENCE)).await.unwrap();
     }
     let mut scene = Scene { server, link };
     scene.items_until_done("resp_1").await;
@@ -160,7 +181,7 @@ async fn a_refused_upgrade_names_the_status_and_not_the_key() {
     let server = play(include_str!("../../fixtures/sessions/refused_upgrade.jsonl")).await;
     let key = Some(Secret::new("sk-secret"));
     let profile = ModelProfile { key, ..ModelProfile::local(server.url()) };
-    let link = open(&profile, AgentSpec::default(), Medium::Voice);
+    let link = open(&profile, AgentSpec::default(), Medium::Voice, &Meter::new());
     let mut scene = Scene { server, link };
     let failure = scene.failure().await;
     assert_eq!(failure.code(), "MODEL_UNAVAILABLE");
@@ -174,8 +195,8 @@ async fn a_server_that_is_not_there_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     drop(listener);
-    let mut link = open(&hasty(url), AgentSpec::default(), Medium::Voice);
-    let item = link.items.recv().await;
+    let mut link = open(&hasty(url), AgentSpec::default(), Medium::Voice, &Meter::new());
+    let item = link.items.recv().await.map(|arrived| arrived.item);
     assert!(
         matches!(&item, Some(ModelItem::Event(ModelEvent::Failed(ModelFailure::Unavailable(_))))),
         "{item:?}"
@@ -186,7 +207,7 @@ async fn a_server_that_is_not_there_is_told() {
 async fn a_server_without_tls_is_no_secure_server() {
     let server = play(include_str!("../../fixtures/sessions/dropped_link.jsonl")).await;
     let url = server.url().replace("ws://", "wss://");
-    let link = open(&hasty(url), AgentSpec::default(), Medium::Voice);
+    let link = open(&hasty(url), AgentSpec::default(), Medium::Voice, &Meter::new());
     let mut scene = Scene { server, link };
     assert_eq!(scene.failure().await.code(), "MODEL_UNAVAILABLE");
 }
@@ -250,7 +271,7 @@ impl Scene {
     async fn start_within(script: &str, spec: AgentSpec, deadlines: Deadlines) -> Self {
         let server = play(script).await;
         let profile = ModelProfile { deadlines, ..ModelProfile::local(server.url()) };
-        let link = open(&profile, spec, Medium::Voice);
+        let link = open(&profile, spec, Medium::Voice, &Meter::new());
         Self { server, link }
     }
 
@@ -260,7 +281,8 @@ impl Scene {
         let mut spec = AgentSpec { tools: vec![weather()], ..AgentSpec::default() };
         spec.model.greeting = Some("Good morning!".to_owned());
         spec.model.voice = Some("marin".to_owned());
-        let mut scene = Self { link: open(&profile(&server), spec, Medium::Text), server };
+        let mut scene =
+            Self { link: open(&profile(&server), spec, Medium::Text, &Meter::new()), server };
         let ready = ModelEvent::Ready { takes_turns: false };
         assert_eq!(scene.item().await, event(ready));
         scene
@@ -281,7 +303,7 @@ impl Scene {
 
     /// The next item of a session that goes on. If it does not, the script knows best why.
     async fn item(&mut self) -> ModelItem {
-        match self.link.items.recv().await {
+        match self.link.items.recv().await.map(|arrived| arrived.item) {
             None | Some(ModelItem::Event(ModelEvent::Failed(_))) => {
                 panic!("the session has ended: {:?}", self.server.finish().await)
             }
@@ -307,7 +329,7 @@ impl Scene {
     }
 
     async fn failure(&mut self) -> ModelFailure {
-        match self.link.items.recv().await {
+        match self.link.items.recv().await.map(|arrived| arrived.item) {
             Some(ModelItem::Event(ModelEvent::Failed(failure))) => failure,
             other => panic!("no failure: {other:?}"),
         }
@@ -315,14 +337,14 @@ impl Scene {
 
     /// The session has ended by itself, and the script with it.
     async fn ends(mut self) {
-        assert_eq!(self.link.items.recv().await, None);
+        assert_eq!(self.link.items.recv().await.map(|arrived| arrived.item), None);
         self.server.finish().await.unwrap();
     }
 
     /// Ends the session as an agent does.
     async fn close(mut self) -> Recording {
         self.act(ModelAction::Close).await;
-        assert_eq!(self.link.items.recv().await, None);
+        assert_eq!(self.link.items.recv().await.map(|arrived| arrived.item), None);
         self.server.finish().await.unwrap()
     }
 }
@@ -379,4 +401,10 @@ fn sound(utterance: &str, ms: usize) -> ModelItem {
 
 fn done(response: &str, outcome: ResponseOutcome) -> ModelItem {
     event(ModelEvent::ResponseDone { response: ResponseId::new(response), outcome })
+}
+
+/// A frame that has been on its way for no time.
+fn heard(frame: &Frame24k) -> HeardFrame {
+    let now = clock::now();
+    HeardFrame::new(TimedFrame { frame: *frame, since: now }, now)
 }

@@ -7,11 +7,12 @@ use callbridge::agent::{
 };
 use callbridge::ids::UtteranceId;
 use callbridge::media::Frame24k;
+use callbridge::meter::Meter;
 use callbridge::models::scripted::ScriptedModel;
 use callbridge::models::{Deadlines, ModelItem, ModelProfile, open};
 use callbridge::privacy::Pii;
 
-use super::{SHORT, Scene, done, event, sound, started, words};
+use super::{SHORT, Scene, done, event, heard, sound, started, words};
 
 #[tokio::test]
 async fn an_answer_goes_on_after_a_socket_was_cut_in_the_middle_of_it() {
@@ -134,7 +135,7 @@ async fn another_session_takes_over_without_a_word_about_it() {
     let audio = scene.link.audio.clone();
     let speaking = async move {
         let mut pace = tokio::time::interval(Duration::from_millis(20));
-        while audio.send(Frame24k::SILENCE).await.is_ok() {
+        while audio.send(heard(&Frame24k::SILENCE)).await.is_ok() {
             pace.tick().await;
         }
     };
@@ -181,13 +182,13 @@ async fn an_answer_in_writing_is_spoken() {
 async fn start(scripts: &[&str], deadlines: Deadlines) -> Scene {
     let server = ScriptedModel::play_each(scripts).await.unwrap();
     let profile = ModelProfile { deadlines, ..ModelProfile::local(server.url()) };
-    let link = open(&profile, AgentSpec::default(), Medium::Voice);
+    let link = open(&profile, AgentSpec::default(), Medium::Voice, &Meter::new());
     Scene { server, link }
 }
 
 async fn say(scene: &Scene, frames: usize) {
     for _ in 0..frames {
-        scene.link.audio.send(Frame24k::SILENCE).await.unwrap();
+        scene.link.audio.send(heard(&Frame24k::SILENCE)).await.unwrap();
     }
 }
 
@@ -215,7 +216,7 @@ fn is_reconnecting(item: &ModelItem) -> bool {
 /// Ends the conversation, and gives what each server has received but for sound.
 async fn close(mut scene: Scene) -> Vec<Vec<serde_json::Value>> {
     scene.act(ModelAction::Close).await;
-    assert_eq!(scene.link.items.recv().await, None);
+    assert_eq!(scene.link.items.recv().await.map(|arrived| arrived.item), None);
     let recordings = scene.server.finish_each().await.unwrap();
     recordings.into_iter().map(|recording| recording.events).collect()
 }

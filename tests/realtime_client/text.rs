@@ -5,18 +5,19 @@ use callbridge::agent::{
 };
 use callbridge::ids::ToolCallId;
 use callbridge::media::Frame24k;
+use callbridge::meter::Meter;
 use callbridge::models::open;
 use callbridge::models::scripted::ScriptedModel;
 use callbridge::privacy::Pii;
 
-use super::{Scene, done, event, profile, started, weather_in_paris, words};
+use super::{Scene, done, event, heard, profile, started, weather_in_paris, words};
 
 #[tokio::test]
 async fn a_text_is_answered_in_text() {
     let mut scene =
         Scene::start_in_text(include_str!("../../fixtures/sessions/text_answer.jsonl")).await;
     // There is no queue for sound, and no failure either.
-    assert!(scene.link.audio.send(Frame24k::SILENCE).await.is_err());
+    assert!(scene.link.audio.send(heard(&Frame24k::SILENCE)).await.is_err());
     scene.tell(Role::System, r#"{"place":"Rome"}"#).await;
     scene.tell(Role::Assistant, "Good morning.").await;
     scene.tell(Role::User, "new-message: Ann wrote: what time is it?").await;
@@ -98,7 +99,7 @@ async fn sessions_one_after_another_each_get_their_script() {
         include_str!("../../fixtures/sessions/text_answer.jsonl"),
     ];
     let server = ScriptedModel::play_each(&[lost, answer]).await.unwrap();
-    let link = open(&profile(&server), AgentSpec::default(), Medium::Text);
+    let link = open(&profile(&server), AgentSpec::default(), Medium::Text, &Meter::new());
     let mut scene = Scene { server, link };
     is_ready_in_text(&mut scene).await;
     scene.tell(Role::User, "new-message: Ann wrote: what time is it?").await;
@@ -107,7 +108,7 @@ async fn sessions_one_after_another_each_get_their_script() {
     assert_eq!(scene.item().await, words("item_1", "It is ", false));
     assert!(matches!(scene.failure().await, ModelFailure::Lost(_)));
 
-    scene.link = open(&profile(&scene.server), AgentSpec::default(), Medium::Text);
+    scene.link = open(&profile(&scene.server), AgentSpec::default(), Medium::Text, &Meter::new());
     is_ready_in_text(&mut scene).await;
     scene.tell(Role::System, r#"{"place":"Rome"}"#).await;
     scene.tell(Role::Assistant, "Good morning.").await;

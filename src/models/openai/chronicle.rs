@@ -4,7 +4,6 @@
 //! ids are ours; what it has heard and said itself, it knows by items of its own.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::agent::{Cut, heard_words};
 use crate::media::{Frame24k, ms_of_24k};
@@ -30,7 +29,7 @@ struct Entry {
 #[derive(Debug)]
 enum Matter {
     /// What somebody said; `None` until the words are there.
-    Heard { text: Option<String>, sound: Vec<Arc<Frame24k>> },
+    Heard { text: Option<String>, sound: Vec<Frame24k> },
     /// What the agent said.
     Spoken { text: String, received_samples: u64, is_over: bool, is_cut: bool },
     /// A tool's call; told to others once its outcome is there.
@@ -101,7 +100,7 @@ impl Chronicle {
 
     /// Somebody was heard by a session that is lost, and was answered: what is left is a draft of
     /// the words, or else the sound.
-    pub(super) fn on_left_over(&mut self, name: &str, draft: &str, left: Vec<Arc<Frame24k>>) {
+    pub(super) fn on_left_over(&mut self, name: &str, draft: &str, left: Vec<Frame24k>) {
         for entry in &mut self.entries {
             if let Matter::Heard { sound, .. } = &mut entry.matter {
                 sound.clear();
@@ -401,7 +400,7 @@ impl Matter {
 }
 
 /// What somebody said, as sound that nobody is to answer.
-fn input_audio(sound: &[Arc<Frame24k>]) -> Item {
+fn input_audio(sound: &[Frame24k]) -> Item {
     let samples: Vec<i16> = sound.iter().flat_map(|frame| frame.iter().copied()).collect();
     let part = Content {
         kind: "input_audio".to_owned(),

@@ -111,8 +111,9 @@ fn place(uri: &Uri) -> String {
 /// The header of a key that is no bearer's.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
-/// What one read may take: a delta of a second of speech is 64 kB.
-const SPEECH_BUFFER_BYTES: usize = 64 * 1024;
+/// What one read may take: a delta of 100 ms of speech is 6.5 kB, one of a second takes four reads.
+/// It is filled with zeros before each read, and held for the length of the call.
+const SPEECH_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A delta of words is far smaller, and there are many more sessions.
 const TEXT_BUFFER_BYTES: usize = 4 * 1024;

@@ -210,6 +210,12 @@ impl Conversation {
         }
     }
 
+    /// A frame that is to be sent, before anything else is asked of the conversation.
+    #[must_use]
+    pub fn frame(&self, number: u64) -> Option<&Frame24k> {
+        self.tape.frame(number)
+    }
+
     /// A socket stands.
     pub fn on_connected(&mut self, link: LinkId, now: Instant) {
         let limit = self.retry.until();

@@ -32,10 +32,16 @@ use super::{
     ACTIONS_CAPACITY, AUDIO_CAPACITY, AudioQueue, ITEMS_CAPACITY, ModelLink, ModelProfile,
 };
 use crate::agent::{AgentSpec, Medium};
+use crate::meter::Meter;
 use crate::sys::tasks;
 
 /// Begins to open a session, and returns at once.
-pub(super) fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> ModelLink {
+pub(super) fn open(
+    profile: &ModelProfile,
+    spec: AgentSpec,
+    medium: Medium,
+    meter: &Meter,
+) -> ModelLink {
     let (audio, audio_port) = match medium {
         Medium::Voice => Some(mpsc::channel(AUDIO_CAPACITY)).unzip(),
         Medium::Text => (None, None),
@@ -43,7 +49,8 @@ pub(super) fn open(profile: &ModelProfile, spec: AgentSpec, medium: Medium) -> M
     let audio = AudioQueue(audio);
     let (actions, actions_port) = mpsc::channel(ACTIONS_CAPACITY);
     let (items_port, items) = mpsc::channel(ITEMS_CAPACITY);
-    let ports = Ports { audio: audio_port, actions: actions_port, items: items_port };
+    let meter = meter.clone();
+    let ports = Ports { audio: audio_port, actions: actions_port, items: items_port, meter };
     let task = tasks::spawn("model session", session::run(profile.clone(), spec, medium, ports));
     ModelLink { audio, actions, items, task }
 }

@@ -1,11 +1,9 @@
 //! What a conversation asks of its surroundings: sockets, sound, time; and what it tells them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::ModelFailure;
-use crate::media::Frame24k;
 use crate::models::ModelItem;
 
 /// One socket and the session on it, of those that a conversation opens one after another.
@@ -51,8 +49,9 @@ pub enum Output {
     SendFrame {
         /// To whom.
         link: LinkId,
-        /// 20 ms of it.
-        frame: Arc<Frame24k>,
+        /// 20 ms of it: what [`Conversation::frame`](super::Conversation::frame) has under this
+        /// number.
+        frame: u64,
     },
     /// Ask for a sign of life; answered by `on_alive`.
     Ping(LinkId),

@@ -1,6 +1,8 @@
 //! The shell of a conversation: an actor that gives it sockets, queues and time.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::join_all;
@@ -10,11 +12,11 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::conversation::Conversation;
 use super::ports::{LinkId, Output, WallClock};
-use super::socket::{CLOSE_LIMIT, Line, News, NewsPort, ping};
+use super::socket::{CLOSE_LIMIT, Line, News, ping};
 use crate::agent::{AgentSpec, Medium, ModelAction, ModelEvent, ModelFailure};
-use crate::media::Frame24k;
+use crate::meter::Meter;
 use crate::models::wire::FrameWriter;
-use crate::models::{ModelItem, ModelProfile};
+use crate::models::{Arrived, HeardFrame, ModelItem, ModelProfile, OnTheWay};
 use crate::sys::clock;
 use crate::sys::tasks::Task;
 
@@ -22,9 +24,10 @@ use crate::sys::tasks::Task;
 #[derive(Debug)]
 pub(super) struct Ports {
     /// None in text.
-    pub(super) audio: Option<mpsc::Receiver<Frame24k>>,
+    pub(super) audio: Option<mpsc::Receiver<HeardFrame>>,
     pub(super) actions: mpsc::Receiver<ModelAction>,
-    pub(super) items: mpsc::Sender<ModelItem>,
+    pub(super) items: mpsc::Sender<Arrived>,
+    pub(super) meter: Meter,
 }
 
 /// Runs a conversation to its end; the last item says why, if nobody asked for it.
@@ -39,7 +42,8 @@ pub(super) async fn run(profile: ModelProfile, spec: AgentSpec, medium: Medium, 
     if let Err(failure) = ended {
         tracing::info!(profile = name, code = failure.code(), "a model session failed");
         // A link that is gone has nobody to tell.
-        let _ = items.send(ModelItem::Event(ModelEvent::Failed(failure))).await;
+        let item = ModelItem::Event(ModelEvent::Failed(failure));
+        let _ = items.send(Arrived { item, at: clock::now() }).await;
     }
 }
 
@@ -50,21 +54,23 @@ struct Session {
     conversation: Conversation,
     ports: Ports,
     /// What the agent has not taken yet. While there is something, no socket is read.
-    waiting: VecDeque<ModelItem>,
+    waiting: VecDeque<Arrived>,
     lines: Vec<Line>,
     /// Sockets on which we are saying goodbye.
     closing: Vec<Task>,
-    news: mpsc::Receiver<(LinkId, News)>,
-    news_port: NewsPort,
     /// For frames on their way out, and for whom.
     writer: Option<(LinkId, FrameWriter)>,
+    /// When what is dealt with has come.
+    now: Instant,
+    /// Since when the frame that is dealt with is on its way, if one is.
+    frame: Option<OnTheWay>,
 }
 
 /// What has happened.
 #[expect(clippy::large_enum_variant, reason = "a frame is handed on, never kept")]
 enum Input {
     Action(ModelAction),
-    Frame(Frame24k),
+    Frame(HeardFrame),
     News(LinkId, News),
     /// Something has waited long enough.
     Deadline,
@@ -81,7 +87,6 @@ impl Session {
         conversation: Conversation,
         ports: Ports,
     ) -> Self {
-        let (news_port, news) = mpsc::channel(NEWS_CAPACITY);
         Self {
             profile,
             medium,
@@ -90,9 +95,9 @@ impl Session {
             waiting: VecDeque::new(),
             lines: Vec::new(),
             closing: Vec::new(),
-            news,
-            news_port,
             writer: None,
+            now: clock::now(),
+            frame: None,
         }
     }
 
@@ -108,10 +113,14 @@ impl Session {
             }
             let input = self.next_input().await;
             let now = clock::now();
+            (self.now, self.frame) = (now, None);
             match input {
                 Input::Action(action) => self.conversation.handle_action(action, now),
                 Input::Closed => self.conversation.handle_action(ModelAction::Close, now),
-                Input::Frame(frame) => self.conversation.handle_frame(&frame, now),
+                Input::Frame(heard) => {
+                    self.frame = Some(heard.on_the_way);
+                    self.conversation.handle_frame(&heard.frame, now);
+                }
                 Input::News(link, news) => self.pass_on(link, news, now),
                 Input::Deadline => self.handle_timeout(now),
                 Input::Nothing => {}
@@ -124,14 +133,14 @@ impl Session {
         while let Some(output) = self.conversation.poll_output() {
             match output {
                 Output::Connect(link) => {
-                    let news = self.news_port.clone();
-                    self.lines.push(Line::open(link, &self.profile, self.medium, news));
+                    let meter = self.ports.meter.clone();
+                    self.lines.push(Line::open(link, &self.profile, self.medium, meter));
                 }
-                Output::Send { link, text } => self.send(link, Message::text(text)),
-                Output::SendFrame { link, frame } => self.send_frame(link, &frame),
-                Output::Ping(link) => self.send(link, ping()),
+                Output::Send { link, text } => self.send(link, Message::text(text), None),
+                Output::SendFrame { link, frame } => self.send_frame(link, frame),
+                Output::Ping(link) => self.send(link, ping(), None),
                 Output::Close(link) => self.close(link),
-                Output::Item(item) => self.waiting.push_back(item),
+                Output::Item(item) => self.waiting.push_back(Arrived { item, at: self.now }),
                 Output::Ended(ended) => return Some(ended),
             }
         }
@@ -142,7 +151,14 @@ impl Session {
     /// is read, and TCP pushes back; what the agent says still goes out.
     async fn next_input(&mut self) -> Input {
         let has_items = !self.waiting.is_empty();
-        let deadline = self.conversation.poll_timeout();
+        poll_fn(|cx| {
+            self.lines.iter_mut().for_each(|line| line.poll_send(cx));
+            Poll::Ready(())
+        })
+        .await;
+        let limits = self.lines.iter().filter_map(Line::send_limit);
+        let deadline = limits.chain(self.conversation.poll_timeout()).min();
+        let lines = &mut self.lines;
         tokio::select! {
             action = self.ports.actions.recv() => match action {
                 None => Input::Closed,
@@ -155,7 +171,9 @@ impl Session {
                 }
                 Input::Nothing
             }
-            Some((link, news)) = self.news.recv(), if !has_items => Input::News(link, news),
+            (link, news) = poll_fn(|cx| news_of(lines, cx, !has_items)) => {
+                Input::News(link, news)
+            }
             Some(frame) = next_frame(&mut self.ports.audio) => Input::Frame(frame),
             () = until(deadline) => Input::Deadline,
         }
@@ -187,7 +205,8 @@ impl Session {
         self.conversation.handle_timeout(now);
     }
 
-    fn send_frame(&mut self, link: LinkId, frame: &Frame24k) {
+    fn send_frame(&mut self, link: LinkId, number: u64) {
+        let Some(frame) = self.conversation.frame(number) else { return };
         // Each server hears one stream from its beginning.
         let (_, writer) = match self.writer.take() {
             Some(writer) if writer.0 == link => self.writer.insert(writer),
@@ -196,14 +215,13 @@ impl Session {
         let bytes = writer.append(frame);
         // Base64 between two constants is text; were it not, the frame would be worth nothing.
         if let Ok(text) = Utf8Bytes::try_from(bytes) {
-            self.send(link, Message::Text(text));
+            self.send(link, Message::Text(text), self.frame);
         }
     }
 
-    fn send(&mut self, link: LinkId, message: Message) {
-        let is_stuck = |line: &&Line| line.link == link;
-        let is_full = self.lines.iter().find(is_stuck).is_some_and(|line| !line.send(message));
-        if is_full {
+    fn send(&mut self, link: LinkId, message: Message, frame: Option<OnTheWay>) {
+        let Some(line) = self.lines.iter_mut().find(|line| line.link == link) else { return };
+        if !line.send(message, frame) {
             self.lines.retain(|line| line.link != link);
             let reason = "it takes nothing any more";
             self.conversation.on_closed(link, None, reason, clock::now());
@@ -214,14 +232,12 @@ impl Session {
     fn close(&mut self, link: LinkId) {
         self.closing.retain(|task| !task.is_finished());
         if let Some(at) = self.lines.iter().position(|line| line.link == link) {
-            self.closing.push(self.lines.swap_remove(at).hang_up());
+            self.closing.extend(self.lines.swap_remove(at).hang_up());
         }
     }
 
     /// Gives the servers a moment to hear that we are gone.
     async fn say_goodbye(&mut self) {
-        // Nobody reads any more, and nobody may wait for that.
-        self.news.close();
         let closing = std::mem::take(&mut self.closing);
         if timeout(CLOSE_LIMIT, join_all(closing)).await.is_err() {
             tracing::debug!("a model's server did not hear us go");
@@ -238,11 +254,22 @@ impl Session {
 }
 
 /// The next frame that the model is to hear; in text none ever comes.
-async fn next_frame(audio: &mut Option<mpsc::Receiver<Frame24k>>) -> Option<Frame24k> {
+async fn next_frame(audio: &mut Option<mpsc::Receiver<HeardFrame>>) -> Option<HeardFrame> {
     match audio {
         Some(audio) => audio.recv().await,
         None => None,
     }
+}
+
+/// What there is to tell of any socket, which is given on the way what it takes.
+fn news_of(lines: &mut [Line], cx: &mut Context<'_>, read: bool) -> Poll<(LinkId, News)> {
+    for line in lines {
+        line.poll_send(cx);
+        if let Poll::Ready(news) = line.poll_news(cx, read) {
+            return Poll::Ready((line.link, news));
+        }
+    }
+    Poll::Pending
 }
 
 /// Waits until something is due; forever, if nothing is.
@@ -252,6 +279,3 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-
-/// News of sockets that may wait. When full: they are not read, and TCP pushes back.
-const NEWS_CAPACITY: usize = 4;

@@ -1,7 +1,6 @@
 //! The sound of late: kept until what was said in it is safe, so that another server can hear it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::media::{FRAME_MS, Frame24k};
@@ -9,7 +8,7 @@ use crate::media::{FRAME_MS, Frame24k};
 /// The tape. Frames are numbered from the first that was ever heard.
 #[derive(Debug)]
 pub(super) struct Tape {
-    frames: VecDeque<Arc<Frame24k>>,
+    frames: VecDeque<Frame24k>,
     /// The number of the oldest frame that is kept.
     first: u64,
     turns: Vec<Heard>,
@@ -55,7 +54,7 @@ pub(super) enum Fate {
     /// Another will hear it as if it were said now.
     HeardAgain,
     /// It was answered; this is its sound.
-    Sound(Vec<Arc<Frame24k>>),
+    Sound(Vec<Frame24k>),
 }
 
 /// What another server is to hear first, in this order.
@@ -72,8 +71,8 @@ pub(super) struct Rewound {
 /// A part of what another server is to hear.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// 20 ms of sound.
-    Frame(Arc<Frame24k>),
+    /// 20 ms of sound: the number of the frame.
+    Frame(u64),
     /// The turn is over.
     Commit,
 }
@@ -101,12 +100,20 @@ impl Tape {
         self.first + self.frames.len() as u64
     }
 
-    /// Takes a frame, and gives back what is to be sent.
-    pub(super) fn push(&mut self, frame: &Frame24k, now: Instant) -> Arc<Frame24k> {
-        let frame = Arc::new(*frame);
-        self.frames.push_back(Arc::clone(&frame));
+    /// Takes a frame, and gives back its number.
+    pub(super) fn push(&mut self, frame: &Frame24k, now: Instant) -> u64 {
+        let number = self.end();
+        if self.frames.len() == self.frames.capacity() {
+            self.frames.reserve_exact(GROWTH_FRAMES);
+        }
+        self.frames.push_back(*frame);
         self.trim(now);
-        frame
+        number
+    }
+
+    /// The frame of this number, if it is kept.
+    pub(super) fn frame(&self, number: u64) -> Option<&Frame24k> {
+        self.frames.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
     /// The server gives a sign of life: it has heard what came before.
@@ -186,7 +193,8 @@ impl Tape {
                 self.turns.push(turn);
                 continue;
             };
-            let sound = self.range(from, to).cloned().collect();
+            let sound = self.kept(from, to).filter_map(|number| self.frame(number).copied());
+            let sound = sound.collect();
             lost.push(Lost { name, fate: Fate::Sound(sound) });
         }
         lost
@@ -225,12 +233,12 @@ impl Tape {
         let mut at = from;
         if !self.by_server {
             for to in self.again().filter_map(|turn| turn.over.map(|(to, _)| to)) {
-                pieces.extend(self.range(at, to).cloned().map(Piece::Frame));
+                pieces.extend(self.kept(at, to).map(Piece::Frame));
                 pieces.push(Piece::Commit);
                 at = to.max(at);
             }
         }
-        pieces.extend(self.range(at, self.end()).cloned().map(Piece::Frame));
+        pieces.extend(self.kept(at, self.end()).map(Piece::Frame));
         if self.dropped > 0 {
             tracing::debug!(frames = self.dropped, "sound was lost, for it came to too much");
         }
@@ -253,11 +261,9 @@ impl Tape {
         self.frames.len()
     }
 
-    fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Frame24k>> {
-        let place =
-            |number: u64| usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let (from, to) = (place(from), place(to));
-        self.frames.iter().take(to).skip(from)
+    /// The numbers of the frames of a stretch that are kept.
+    fn kept(&self, from: u64, to: u64) -> std::ops::Range<u64> {
+        from.max(self.first)..to.min(self.end())
     }
 
     /// Forgets what is not needed, and the oldest of what is too much.
@@ -283,6 +289,9 @@ impl Tape {
         }
         let first = self.first;
         self.turns.retain(|turn| turn.over.is_none_or(|(to, _)| to > first));
+        if self.frames.capacity() > ROOM_FRAMES && self.frames.len() <= ROOM_FRAMES / 2 {
+            self.frames.shrink_to(ROOM_FRAMES);
+        }
     }
 }
 
@@ -297,5 +306,45 @@ const PRE_ROLL_FRAMES: u64 = frames_in(500);
 /// Frames that may be kept: 20 s. When full: the oldest is dropped and counted.
 const FRAMES_CAPACITY: usize = 1_000;
 
+/// By how much the tape grows when it is full.
+const GROWTH_FRAMES: usize = 64;
+
+/// Room that is not given back: for what comes between two signs of life of a silent server.
+const ROOM_FRAMES: usize = 320;
+
 /// How long the words of a turn may take. Beyond this they never come.
 const WORDS_LIMIT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock;
+
+    #[test]
+    fn frames_are_found_by_their_number_as_long_as_they_are_kept() {
+        let (mut tape, now) = (Tape::new(true, false), clock::now());
+        tape.rewind(now);
+        for value in 0..100 {
+            assert_eq!(
+                tape.push(&Frame24k::new([value; 480]), now),
+                u64::from(value.unsigned_abs())
+            );
+            tape.on_alive();
+        }
+        assert_eq!(tape.frame(99).map(|frame| frame[0]), Some(99));
+        assert_eq!((tape.frame(10), tape.frame(100)), (None, None));
+    }
+
+    #[test]
+    fn room_for_a_long_outage_is_given_back() {
+        let (mut tape, now) = (Tape::new(true, false), clock::now());
+        for _ in 0..900 {
+            tape.push(&Frame24k::SILENCE, now);
+        }
+        assert!(tape.frames.capacity() >= 900);
+        tape.rewind(now);
+        tape.push(&Frame24k::SILENCE, now);
+        assert!(tape.frames.capacity() <= ROOM_FRAMES);
+        assert!(tape.frames.len() >= 25);
+    }
+}

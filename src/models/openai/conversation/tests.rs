@@ -161,7 +161,10 @@ impl Scene {
                 Output::Send { link, text } => {
                     self.sent.push((link, serde_json::from_str(&text).unwrap()));
                 }
-                Output::SendFrame { link, frame } => self.on_frame(link, &frame),
+                Output::SendFrame { link, frame } => {
+                    let frame = *self.conversation.frame(frame).expect("it is kept");
+                    self.on_frame(link, &frame);
+                }
                 Output::Item(item) => self.items.push(item),
                 Output::Ended(result) => self.ended = Some(result),
             }

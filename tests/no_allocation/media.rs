@@ -1,50 +1,39 @@
-//! Nothing is allocated per frame once warm: counted over real packets, both ways.
-//!
-//! The count covers the Rust side. libopus and the detector work in memory that they took when
-//! they were made. One test only: the count is of the whole process.
-#![expect(clippy::expect_used, reason = "a test may fail where its ground gives way")]
+//! Sound, both ways: order, codecs, detection, the ear, the mix and the playout.
 
 use std::time::{Duration, Instant};
 
 use callbridge::ids::{ParticipantId, UtteranceId};
 use callbridge::media::{
-    Converter, Downlink, DownlinkOutput, Duplex, Ear, Frame24k, Mix, OpusPacket, SpeechConfig,
-    Uplink, UplinkOutput,
+    Converter, Detector, Downlink, DownlinkOutput, Duplex, Ear, Frame24k, Hearing, Mix, OpusPacket,
+    Senses, SpeechConfig, Suppression, Uplink, UplinkOutput,
 };
-use callbridge::sys::clock;
 
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+use super::{FRAME, blocks};
 
 const WARM_UP_FRAMES: usize = 200;
 const FRAMES: usize = 500;
-const FRAME: Duration = Duration::from_millis(20);
 
-#[test]
-fn no_frame_allocates_once_warm() {
-    let start = clock::now();
+/// How many blocks were allocated for frames while warm.
+pub(super) fn allocated(start: Instant) -> u64 {
     let speech = speech();
     let mut call = Call::new(start);
-    let _profiler = dhat::Profiler::builder().testing().build();
-
     let mut now = start;
     let mut warm = 0;
     for n in 0..WARM_UP_FRAMES + FRAMES {
         if n == WARM_UP_FRAMES {
-            warm = dhat::HeapStats::get().total_blocks;
+            warm = blocks();
             call.frames_heard = 0;
         }
         now += FRAME;
         call.speak(n, &speech[n % speech.len()], now);
         call.leave_and_return(n, now);
     }
-
-    assert!(warm > 0, "nothing was counted while the buffers grew");
+    let allocated = blocks() - warm;
     assert!(call.frames_heard >= FRAMES - 2, "only {} frames were heard", call.frames_heard);
     assert!(call.edges > 2, "only {} edges were found", call.edges);
     assert!(call.uplink.stats().lost > 20, "only {} packets were lost", call.uplink.stats().lost);
     assert!(call.echoes > FRAMES / 4, "only {} frames were our own", call.echoes);
-    assert_eq!(dhat::HeapStats::get().total_blocks - warm, 0, "blocks allocated while warm");
+    allocated
 }
 
 /// An agent that speaks into its own ear over a road that loses and swaps packets.
@@ -54,6 +43,8 @@ struct Call {
     /// Another ear of ours, which knows our own voice.
     guarded: Uplink,
     echoes: usize,
+    /// An ear that suppresses noise, controls the gain, and hears by a network.
+    senses: Senses,
     ear: Ear,
     us: ParticipantId,
     other: ParticipantId,
@@ -72,6 +63,11 @@ impl Call {
             uplink: Uplink::new(SpeechConfig::default(), now).expect("libopus gives a decoder"),
             guarded: guarded(now),
             echoes: 0,
+            senses: Senses::new(Hearing {
+                detector: Detector::Earshot,
+                noise_suppression: Some(Suppression::High),
+                gain_control: true,
+            }),
             ear: Ear::new(),
             us,
             other: ParticipantId::new("p_2"),
@@ -126,7 +122,8 @@ impl Call {
         while let Some(output) = self.uplink.poll() {
             match output {
                 UplinkOutput::Edge(_) => self.edges += 1,
-                UplinkOutput::Frame(frame) => {
+                UplinkOutput::Frame(mut frame) => {
+                    self.senses.hear(&mut frame);
                     self.ear.push(&self.us, &frame);
                     self.ear.push(&self.other, &frame);
                     while let Some(heard) = self.ear.poll() {
