@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -9,12 +10,17 @@ use tokio::net::TcpListener;
 
 use crate::agent::Limits;
 use crate::api::{self, ApiConfig, Rates};
-use crate::config::{Config, DialectConfig, LOCAL, ModelsConfig, ProfileConfig};
+use crate::config::{
+    AdmissionConfig, Config, DialectConfig, HearingConfig, LOCAL, ModelsConfig, ProfileConfig,
+};
+use crate::media::SileroModel;
 use crate::models::ModelProfile;
 use crate::models::dialect::Dialect;
 use crate::models::local::{LocalModel, LocalModelConfig};
 use crate::rooms::{Rooms, RoomsConfig};
-use crate::runtime::{ArchivePolicy, Gateway, Journal, JournalPolicy, Models, Shell};
+use crate::runtime::{
+    AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, Shell,
+};
 use crate::store::Store;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -78,7 +84,8 @@ impl App {
             enabled: config.archive.enabled,
             kept: config.archive.kept,
         });
-        let shell = shell.journaling(open_journal(config)?);
+        let shell = shell.journaling(open_journal(config)?).admitting(admission(config));
+        let shell = shell.detecting(open_silero(config.hearing.clone()).await?);
         let gateway = Gateway::start(shell, store).await?;
         Ok(Self {
             listener,
@@ -135,6 +142,22 @@ fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
     journal.map(Some).with_context(|| format!("the folder of journals, {name}, cannot be made"))
 }
 
+/// The model of the detector `silero`, where it is. One that is named must be there.
+async fn open_silero(config: HearingConfig) -> anyhow::Result<Option<SileroModel>> {
+    let HearingConfig { silero: path, is_silero_named } = config;
+    if !is_silero_named && !path.exists() {
+        return Ok(None);
+    }
+    tasks::spawn_blocking(move || read_silero(&path).map(Some)).await?
+}
+
+/// Reads a file as the model of the detector `silero`.
+pub(crate) fn read_silero(path: &Path) -> anyhow::Result<SileroModel> {
+    let name = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("{name} cannot be read"))?;
+    SileroModel::from_onnx(&bytes).with_context(|| format!("{name} is of no use"))
+}
+
 /// Loads the local model and serves it on a free loopback port; where, and the server.
 async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
     let local = LocalModelConfig {
@@ -178,6 +201,12 @@ fn limits(config: &Config) -> Limits {
         shutdown_grace: config.grace.shutdown,
         ..Limits::default()
     }
+}
+
+fn admission(config: &Config) -> AdmissionPolicy {
+    let AdmissionConfig { late, queue, late_percent, setups_per_second, calls_max } =
+        config.admission;
+    AdmissionPolicy { late, queue, late_percent, setups_per_second, calls_max }
 }
 
 fn rates(config: &Config) -> Rates {

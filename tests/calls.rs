@@ -40,6 +40,10 @@ async fn a_past_call_is_listed_and_read_in_full() {
         "participantId": "p_1", "speechStartMs": 300, "speechEndMs": 500, "turnEndMs": 600,
         "transcriptMs": 650, "answerMs": 700, "firstAudioMs": 900, "lastAudioMs": 1_500,
         "latencyMs": 400, "heardMs": 600, "interrupted": true,
+        "latency": {
+            "totalMs": 400, "endOfTurnMs": 100, "endOfTurnBy": "gateway", "modelMs": 298,
+            "gatewayUs": {"uplink": 310, "downlink": 1_250},
+        },
     }]);
     whole["toolCalls"] = json!([{
         "toolCallId": "tc_1", "toolName": "look_up", "arguments": {"word": "heron"},
@@ -65,6 +69,7 @@ async fn what_did_not_happen_is_null_and_a_gap_is_told() {
     assert_eq!((&call["incomplete"], &call["userId"]), (&json!(true), &Value::Null));
     let turn = &call["turns"][0];
     assert_eq!((&turn["latencyMs"], &turn["participantId"]), (&Value::Null, &Value::Null));
+    assert_eq!(turn.get("latency"), None);
     assert_eq!((&turn["heardMs"], &turn["interrupted"]), (&json!(0), &json!(false)));
 }
 
@@ -241,6 +246,9 @@ fn full_call() -> Vec<RecordEntry> {
             last_audio_ms: Some(1_500),
             heard_ms: 600,
             interrupted: true,
+            turn_end_is_ours: true,
+            uplink_us: Some(310),
+            downlink_us: Some(1_250),
         }),
         RecordEntry::HandedOff { to: AgentId::new("ag_2"), reason: "billing".into(), at_ms: 2_000 },
         ended(),

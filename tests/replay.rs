@@ -19,6 +19,7 @@ use callbridge::media::{Encoder, Frame24k, OpusPacket};
 use callbridge::models::scripted::ScriptedModel;
 use callbridge::rooms::whip;
 use callbridge::runtime::{HandOffWish, Heir, Journal, JournalPolicy, Replay, Subscription};
+use callbridge::sys::clock;
 use callbridge::sys::tasks::{self, Task};
 use harness::House;
 use serde_json::json;
@@ -174,6 +175,7 @@ fn speaking(call: whip::Call) -> Task {
                 timestamp: u32::from(number) * 960,
                 marker: number == 0,
                 payload: encoder.encode(&Frame24k::new(std::array::from_fn(wave))),
+                at: clock::now(),
             });
         }
     })

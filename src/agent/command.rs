@@ -115,6 +115,14 @@ pub enum Rejection {
     /// More has been told than the agent can take in.
     #[error("too much is waiting for this agent")]
     QueueFull,
+    /// The process takes no more calls at this moment.
+    #[error("{reason}; try again in {retry_after_seconds} s")]
+    Capacity {
+        /// Why, for people.
+        reason: String,
+        /// After how many seconds another try is worth it.
+        retry_after_seconds: u64,
+    },
     /// The agent is in a phase in which this cannot be done.
     #[error("this cannot be done while the agent's state is {phase}")]
     InvalidState {
@@ -134,6 +142,7 @@ impl Rejection {
             Self::UnknownToolCall { .. } => "UNKNOWN_TOOL_CALL",
             Self::AgentBusy => "AGENT_BUSY",
             Self::QueueFull => "QUEUE_FULL",
+            Self::Capacity { .. } => "CAPACITY",
             Self::InvalidState { .. } => "INVALID_STATE",
         }
     }

@@ -271,7 +271,7 @@ impl InCall {
         self.greeting = None;
         self.heard.on_stopped(utterance, time.now);
         if self.dialogue.on_turn_over(utterance, time) {
-            self.recorder.on_turn_over(self.at_ms(time.now));
+            self.recorder.on_turn_over(false, self.at_ms(time.now));
         }
     }
 
@@ -380,7 +380,7 @@ impl InCall {
             Mind::Closed | Mind::Opening { .. } | Mind::Ready | Mind::Restoring { .. } => {
                 if self.dialogue.handle_timeout(time, outputs) {
                     self.heard.on_turn_taken(time.now);
-                    self.recorder.on_turn_over(self.at_ms(time.now));
+                    self.recorder.on_turn_over(true, self.at_ms(time.now));
                 }
                 None
             }

@@ -55,8 +55,8 @@ use turn::{Turn, error};
 
 pub use command::{Command, ContextUpdate, Deadline, JoinRequest, Rejection, ToolResult};
 pub use event::{
-    EdgeKind, Event, ModelEvent, ModelFailure, Participant, PlaybackEvent, ResponseOutcome,
-    RoomEvent, RoomFailure, SpeechEdge,
+    EdgeKind, Event, LineQuality, ModelEvent, ModelFailure, Participant, PlaybackEvent,
+    ResponseOutcome, RoomEvent, RoomFailure, SpeechEdge,
 };
 pub use handoff::Baggage;
 pub use limits::Limits;
@@ -64,8 +64,11 @@ pub use output::{
     Activity, CallStage, CallView, Medium, Memory, ModelAction, Notification, Output, Phase,
     PlaybackAction, Role, RoomAction, Snapshot, SpeakStatus, ToolCancel, VoiceStatus,
 };
-pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnRecord};
-pub use spec::{AgentRecord, AgentSpec, BargeIn, Listening, ModelSpec, ToolSpec, TurnDetection};
+pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnLatency, TurnRecord};
+pub use spec::{
+    AgentRecord, AgentSpec, BargeIn, Detector, Hearing, Listening, ModelSpec, NoiseSuppression,
+    ToolSpec, TurnDetection,
+};
 pub use transcript::{Cut, Line, heard_words};
 
 use crate::privacy::Pii;

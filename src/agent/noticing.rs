@@ -67,6 +67,8 @@ impl Agent {
                     self.owe_a_word();
                 }
             }
+            // The sound adapts to its lines by itself.
+            RoomEvent::Quality { .. } => {}
             RoomEvent::Left => self.call.on_left(time, outputs),
         }
     }

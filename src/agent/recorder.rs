@@ -48,14 +48,15 @@ impl Recorder {
         }
     }
 
-    /// The turn is taken as over: whatever was heard was meant.
-    pub(super) fn on_turn_over(&mut self, at_ms: u64) {
+    /// The turn is taken as over, by us or by the model: whatever was heard was meant.
+    pub(super) fn on_turn_over(&mut self, is_ours: bool, at_ms: u64) {
         let sound = self.sounds.last().or(self.past.as_ref()).cloned();
         if self.hearing.is_none() && self.answering.is_none() && sound.is_some() {
             self.hear(sound);
         }
         if let Some(turn) = &mut self.hearing {
             turn.turn_end_ms = Some(at_ms);
+            turn.turn_end_is_ours = is_ours;
         }
     }
 
@@ -128,7 +129,7 @@ mod tests {
         recorder.on_speech(&ann, EdgeKind::Started, 100);
         recorder.on_speech(&ann, EdgeKind::Sustained, 100);
         recorder.on_speech(&ann, EdgeKind::Stopped, 900);
-        recorder.on_turn_over(1400);
+        recorder.on_turn_over(false, 1400);
         recorder.on_answer(1450);
         recorder.on_sound(1600);
         recorder.on_transcript(1650);
@@ -173,9 +174,9 @@ mod tests {
         let mut recorder = Recorder::default();
         recorder.on_speech(&ParticipantId::new("p_1"), EdgeKind::Started, 100);
         recorder.on_speech(&ParticipantId::new("p_1"), EdgeKind::Stopped, 220);
-        recorder.on_turn_over(600);
+        recorder.on_turn_over(true, 600);
         let turn = recorder.take_all().next().unwrap();
         assert_eq!((turn.speech_start_ms, turn.speech_end_ms), (Some(100), Some(220)));
-        assert_eq!(turn.turn_end_ms, Some(600));
+        assert_eq!((turn.turn_end_ms, turn.turn_end_is_ours), (Some(600), true));
     }
 }

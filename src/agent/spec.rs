@@ -34,6 +34,8 @@ pub struct ModelSpec {
     pub barge_in: BargeIn,
     /// Whether the silence that a model puts before its answers is left out.
     pub trim_silence: bool,
+    /// How others' sound is made ready, and told from noise.
+    pub hearing: Hearing,
 }
 
 /// Who says when a participant's turn is over.
@@ -73,6 +75,45 @@ pub struct Listening {
     pub barge_in: BargeIn,
     /// Whether silence before an answer is left out.
     pub trim_silence: bool,
+    /// How their sound is made ready, and told from noise.
+    pub hearing: Hearing,
+}
+
+/// How the sound of each participant is made ready, and told from noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Hearing {
+    /// What tells speech from other sound.
+    pub detector: Detector,
+    /// How much of a steady noise is taken away.
+    pub noise_suppression: NoiseSuppression,
+    /// Whether quiet voices are made louder.
+    pub gain_control: bool,
+}
+
+/// What tells speech from other sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Detector {
+    /// WebRTC's, which is the cheapest.
+    #[default]
+    Webrtc,
+    /// A small network.
+    Earshot,
+    /// A larger one, of which the gateway needs a file.
+    Silero,
+}
+
+/// How much of a steady noise is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum NoiseSuppression {
+    /// Nothing.
+    #[default]
+    Off,
+    /// 6 dB.
+    Low,
+    /// 12 dB.
+    Moderate,
+    /// 18 dB.
+    High,
 }
 
 impl Default for ModelSpec {
@@ -84,6 +125,7 @@ impl Default for ModelSpec {
             turn_detection: TurnDetection::Profile,
             barge_in: BargeIn::default(),
             trim_silence: true,
+            hearing: Hearing::default(),
         }
     }
 }
@@ -92,7 +134,11 @@ impl ModelSpec {
     /// How this agent hears others, and is heard.
     #[must_use]
     pub const fn listening(&self) -> Listening {
-        Listening { barge_in: self.barge_in, trim_silence: self.trim_silence }
+        Listening {
+            barge_in: self.barge_in,
+            trim_silence: self.trim_silence,
+            hearing: self.hearing,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ impl Config {
         }
         row("local.dir", self.model.local.dir.display().to_string());
         row("local.voice", self.model.local.voice.clone());
+        row("hearing.silero", self.hearing.silero.display().to_string());
         row("grace.client_seconds", self.grace.client.as_secs().to_string());
         row("grace.shutdown_seconds", self.grace.shutdown.as_secs().to_string());
         row("retention.inactive_hours", (self.retention.inactive.as_secs() / 3600).to_string());
@@ -37,6 +38,12 @@ impl Config {
         row("limits.requests_per_second", self.limits.requests.to_string());
         row("limits.wrong_keys_per_second", self.limits.wrong_keys.to_string());
         row("limits.messages_per_second", self.limits.messages.to_string());
+        let admission = self.admission;
+        row("admission.late_ms", admission.late.as_millis().to_string());
+        row("admission.queue_ms", admission.queue.as_millis().to_string());
+        row("admission.late_percent", admission.late_percent.to_string());
+        row("admission.setups_per_second", admission.setups_per_second.to_string());
+        row("admission.calls_max", admission.calls_max.to_string());
         row("rooms.open", self.rooms.open.to_string());
         row("rooms.files", self.rooms.files.to_string());
         row("log.format", format_name(self.log.format).to_owned());

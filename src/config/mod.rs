@@ -2,6 +2,7 @@
 
 mod describe;
 mod flags;
+mod hearing;
 mod mistakes;
 mod models;
 mod parse;
@@ -19,6 +20,7 @@ use crate::privacy::Secret;
 use reader::Reader;
 
 pub use flags::GlobalArgs;
+pub use hearing::HearingConfig;
 pub use mistakes::{EXIT_USAGE, Mistake, Mistakes};
 pub use models::{DialectConfig, LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
 pub use settings::{SETTINGS, Setting, setting};
@@ -41,6 +43,8 @@ pub struct Config {
     pub admin_token: Option<Secret>,
     /// The minds.
     pub model: ModelsConfig,
+    /// What hearing needs beyond the program.
+    pub hearing: HearingConfig,
     /// How long to wait for those who have gone.
     pub grace: GraceConfig,
     /// How long to keep agents that nobody uses.
@@ -51,6 +55,8 @@ pub struct Config {
     pub journal: Option<JournalConfig>,
     /// How much one caller may ask for.
     pub limits: LimitsConfig,
+    /// When new calls are refused.
+    pub admission: AdmissionConfig,
     /// Who may enter rooms.
     pub rooms: RoomsConfig,
     /// How to log.
@@ -104,6 +110,21 @@ pub struct LimitsConfig {
     pub wrong_keys: u32,
     /// Messages of one client.
     pub messages: u32,
+}
+
+/// When new calls are refused. What is 0 refuses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionConfig {
+    /// How late a frame may leave before it counts as late.
+    pub late: Duration,
+    /// How long a packet may wait before it counts as old.
+    pub queue: Duration,
+    /// How many of a hundred may be late, or old.
+    pub late_percent: u32,
+    /// How many calls and callers are taken in a second.
+    pub setups_per_second: u32,
+    /// How many agents may be in calls at once.
+    pub calls_max: u32,
 }
 
 /// Who may enter rooms.
@@ -170,6 +191,7 @@ impl Config {
             bootstrap_key: reader.take("bootstrap_key", parse::api_key),
             admin_token: reader.take("admin_token", parse::token),
             model: ModelsConfig::read(reader),
+            hearing: HearingConfig::read(reader),
             grace: GraceConfig {
                 client: duration(reader, "grace.client_seconds", 15, SECOND),
                 shutdown: duration(reader, "grace.shutdown_seconds", 30, SECOND),
@@ -188,6 +210,7 @@ impl Config {
                 wrong_keys: rate(reader, "limits.wrong_keys_per_second", 20),
                 messages: rate(reader, "limits.messages_per_second", 5000),
             },
+            admission: admission(reader),
             rooms: RoomsConfig {
                 open: reader
                     .take("rooms.open", parse::boolean)
@@ -224,6 +247,21 @@ fn journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
     let megabytes = reader.take("journal.megabytes_max", parse::whole(1..=100_000));
     let directory = reader.take("journal.directory", |text| Ok(PathBuf::from(text)))?;
     Some(JournalConfig { directory, bytes_max: megabytes.unwrap_or(200) * 1_000_000 })
+}
+
+/// By missed deadlines, unless told otherwise.
+fn admission(reader: &mut Reader<'_>) -> AdmissionConfig {
+    let ms = |reader: &mut Reader<'_>, key, default| {
+        Duration::from_millis(reader.take(key, parse::step).unwrap_or(default))
+    };
+    let percent = reader.take("admission.late_percent", parse::whole(1..=100));
+    AdmissionConfig {
+        late: ms(reader, "admission.late_ms", 20),
+        queue: ms(reader, "admission.queue_ms", 40),
+        late_percent: percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(5),
+        setups_per_second: rate(reader, "admission.setups_per_second", 100),
+        calls_max: rate(reader, "admission.calls_max", 0),
+    }
 }
 
 /// A whole number of `unit` from the sources, at least one, as a duration.

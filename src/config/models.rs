@@ -154,7 +154,7 @@ impl LocalConfig {
 }
 
 /// Where `make deps` puts downloads; a service without a home folder has the system's cache.
-fn cache_folder(reader: &Reader<'_>) -> PathBuf {
+pub(super) fn cache_folder(reader: &Reader<'_>) -> PathBuf {
     let sources = reader.sources;
     let home =
         || sources.variable("HOME").map(|home| PathBuf::from(home).join(".cache/callbridge"));

@@ -103,6 +103,18 @@ pub(super) fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, 
     }
 }
 
+/// A number of milliseconds by which durations are told apart, or 0.
+pub(super) fn step(text: &str) -> Result<u64, String> {
+    let known = |ms: &u64| STEPS_MS.contains(ms);
+    text.trim().parse().ok().filter(known).ok_or_else(|| {
+        let known: Vec<_> = STEPS_MS.iter().map(ToString::to_string).collect();
+        format!("`{text}` is none of {}", known.join(", "))
+    })
+}
+
+/// Off, and bounds at which the gateway counts durations: it knows no others.
+const STEPS_MS: [u64; 10] = [0, 1, 2, 5, 10, 20, 40, 60, 100, 250];
+
 /// On or off.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text.trim() {

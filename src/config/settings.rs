@@ -75,6 +75,9 @@ settings! {
     /// The flite voice of the local model: rms, slt, awb or kal16.
     "local.voice" "CALLBRIDGE_LOCAL_VOICE" "local-voice" NAME
         = "rms";
+    /// File of the detector `silero`, which `make deps-silero` brings.
+    "hearing.silero" "CALLBRIDGE_HEARING_SILERO" "hearing-silero" PATH
+        = "models/silero-vad-6.2.3/silero_vad_openvino_16k.onnx in the same cache, if it is there";
     /// Seconds that an agent waits in its call after its last client has gone.
     "grace.client_seconds" "CALLBRIDGE_GRACE_CLIENT_SECONDS" "grace-client-seconds" SECONDS
         = "15";
@@ -108,6 +111,21 @@ settings! {
     /// Messages a second from one client; ten times as many at once; 0 is no limit.
     "limits.messages_per_second" "CALLBRIDGE_LIMITS_MESSAGES_PER_SECOND"
         "limits-messages-per-second" NUMBER = "5000";
+    /// How late a frame of an agent's may leave, in ms; 0 turns admission by lateness off.
+    "admission.late_ms" "CALLBRIDGE_ADMISSION_LATE_MS" "admission-late-ms" MS
+        = "20";
+    /// How long a packet of a caller's may wait for its agent, in ms; 0 turns that off.
+    "admission.queue_ms" "CALLBRIDGE_ADMISSION_QUEUE_MS" "admission-queue-ms" MS
+        = "40";
+    /// Percent of frames that may be late, or packets old, before new work is refused.
+    "admission.late_percent" "CALLBRIDGE_ADMISSION_LATE_PERCENT" "admission-late-percent" PERCENT
+        = "5";
+    /// Calls and callers taken in a second; what is over it waits shortly; 0 is no limit.
+    "admission.setups_per_second" "CALLBRIDGE_ADMISSION_SETUPS_PER_SECOND"
+        "admission-setups-per-second" NUMBER = "100";
+    /// Agents that may be in calls at once; 0 is no limit.
+    "admission.calls_max" "CALLBRIDGE_ADMISSION_CALLS_MAX" "admission-calls-max" NUMBER
+        = "0";
     /// Whether hosted rooms need no token and are made on first use.
     "rooms.open" "CALLBRIDGE_ROOMS_OPEN" "rooms-open" BOOL
         = "true when listening on loopback, else false";

@@ -16,7 +16,7 @@ use crate::agent::{
     RecordEntry, Rejection, RoomAction, RoomEvent, RoomFailure, Snapshot,
 };
 use crate::ids::{CallId, ClientId, ParticipantId};
-use crate::media::{Frame24k, OpusPacket};
+use crate::media::{OpusPacket, SileroModel, TimedFrame, UplinkStats};
 use crate::models::ModelItem;
 
 /// One agent and its sound.
@@ -31,9 +31,14 @@ pub struct Core {
     listening: Listening,
     /// Our own name on what we say.
     own: ParticipantId,
+    silero: Option<SileroModel>,
     /// What doing an output has brought about at once, for the agent to hear after it.
     born: VecDeque<Event>,
     effects: VecDeque<Effect>,
+    /// Whether the machine has heard something since it was last looked at.
+    is_moved: bool,
+    /// What became of others' packets in calls that are over, until somebody asks.
+    heard: UplinkStats,
     is_over: bool,
 }
 
@@ -48,6 +53,8 @@ pub struct Seed {
     pub expires_at: Option<Instant>,
     /// Its own name on the packets it sends: rooms put their own in its place.
     pub own: ParticipantId,
+    /// The model of the detector `silero`, where the gateway has it.
+    pub silero: Option<SileroModel>,
 }
 
 /// Something that has happened, or is asked for.
@@ -99,7 +106,7 @@ pub enum Effect {
     /// Drop the session with the model; nothing answers.
     CloseModel,
     /// Let the model hear this.
-    Hear(Frame24k),
+    Hear(TimedFrame),
     /// Send this to the room.
     Send(OpusPacket),
     /// Close every client's connection.
@@ -139,14 +146,17 @@ impl Core {
     /// Makes an agent.
     #[must_use]
     pub fn new(seed: Seed, now: Instant) -> Self {
-        let Seed { spec, limits, expires_at, own } = seed;
+        let Seed { spec, limits, expires_at, own, silero } = seed;
         Self {
             listening: spec.model.listening(),
             agent: Agent::new(spec, limits, expires_at, now),
             sound: None,
             own,
+            silero,
             born: VecDeque::new(),
             effects: VecDeque::new(),
+            is_moved: false,
+            heard: UplinkStats::default(),
             is_over: false,
         }
     }
@@ -186,6 +196,18 @@ impl Core {
         self.agent.snapshot()
     }
 
+    /// The same, if it may have changed since this was last asked. Frames change nothing of it.
+    pub fn poll_snapshot(&mut self) -> Option<Snapshot> {
+        std::mem::take(&mut self.is_moved).then(|| self.snapshot())
+    }
+
+    /// What became of others' packets since it was asked last.
+    pub fn take_stats(&mut self) -> UplinkStats {
+        let mut stats = std::mem::take(&mut self.heard);
+        stats += self.sound.as_mut().map(Sound::take_stats).unwrap_or_default();
+        stats
+    }
+
     /// The open tool calls as they were told, for a client that has come back.
     pub fn open_tool_calls(&self) -> impl Iterator<Item = &Notification> {
         self.agent.open_tool_calls()
@@ -193,7 +215,10 @@ impl Core {
 
     fn take(&mut self, stimulus: Stimulus, now: Instant) -> Result<(), Rejection> {
         match stimulus {
-            Stimulus::Command(command) => return self.agent.handle_command(command, now),
+            Stimulus::Command(command) => {
+                self.is_moved = true;
+                return self.agent.handle_command(command, now);
+            }
             Stimulus::ClientConnected(client) => self.hear(Event::ClientConnected(client), now),
             Stimulus::ClientGone(client) => self.hear(Event::ClientDisconnected(client), now),
             Stimulus::Room(event) => self.take_room_event(event, now),
@@ -214,6 +239,7 @@ impl Core {
     }
 
     fn hear(&mut self, event: Event, now: Instant) {
+        self.is_moved = true;
         self.agent.handle_event(event, now);
     }
 
@@ -225,6 +251,12 @@ impl Core {
                 }
             }
             RoomEvent::Failed(_) | RoomEvent::Left => return self.lose_room(event),
+            RoomEvent::Quality { id, line } => {
+                if let Some(sound) = &mut self.sound {
+                    sound.on_quality(id, line.lost_down_percent);
+                }
+                return;
+            }
             RoomEvent::Joined { .. } | RoomEvent::ParticipantJoined(_) => {}
         }
         self.hear(Event::Room(event), now);
@@ -238,7 +270,7 @@ impl Core {
     }
 
     fn close_room(&mut self) {
-        self.sound = None;
+        self.heard += self.sound.take().map(|mut sound| sound.take_stats()).unwrap_or_default();
         self.effects.push_back(Effect::LeaveRoom);
     }
 
@@ -286,6 +318,7 @@ impl Core {
             sound.handle_timeout(now);
         }
         if self.agent.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            self.is_moved = true;
             self.agent.handle_timeout(now);
         }
     }
@@ -332,7 +365,7 @@ impl Core {
     }
 
     fn join(&mut self, request: JoinRequest, now: Instant) {
-        match Sound::new(self.own.clone(), self.listening, now) {
+        match Sound::new(self.own.clone(), self.listening, self.silero.clone(), now) {
             Ok(sound) => {
                 self.sound = Some(sound);
                 self.effects.push_back(Effect::JoinRoom(request));
@@ -346,8 +379,9 @@ impl Core {
 
     fn listen(&mut self, listening: Listening) {
         self.listening = listening;
-        if let Some(sound) = &mut self.sound {
-            sound.listen(listening);
+        let heard = self.sound.as_mut().map_or(Ok(()), |sound| sound.listen(listening));
+        if let Err(error) = heard {
+            self.lose_room(RoomEvent::Failed(RoomFailure::Media(error.to_string())));
         }
     }
 
@@ -369,7 +403,7 @@ impl Core {
     /// Takes a frame, a packet or an edge to where it belongs.
     fn carry(&mut self, output: SoundOutput, now: Instant) {
         match output {
-            SoundOutput::Hear(frame) => self.effects.push_back(Effect::Hear(frame)),
+            SoundOutput::Hear(heard) => self.effects.push_back(Effect::Hear(heard)),
             SoundOutput::Send(packet) => self.effects.push_back(Effect::Send(packet)),
             SoundOutput::Edge(edge) => self.hear(Event::Speech(edge), now),
             SoundOutput::Playback(event) => self.hear(Event::Playback(event), now),

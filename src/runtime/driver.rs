@@ -6,19 +6,22 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::admission::Place;
 use super::archive::Recorder;
 use super::clients::Clients;
 use super::core::{Core, Seed, Stimulus};
 use super::handle::Subscription;
 use super::handoff::{HandOff, Handover, HeirDoor};
 use super::journal::Pen;
+use super::ledger::Ledger;
 use super::shell::Shell;
+use super::tally::SessionTally;
 use crate::agent::{
     AgentRecord, Command, Memory, ModelAction, ModelFailure, Rejection, RoomEvent, Snapshot,
 };
 use crate::ids::{AgentId, ClientId, ParticipantId};
 use crate::media::OpusPacket;
-use crate::models::{ModelItem, ModelLink};
+use crate::models::{Arrived, ModelLink};
 use crate::rooms::RoomLink;
 use crate::sys::{clock, entropy};
 
@@ -73,6 +76,10 @@ pub(super) struct Driver {
     pub(super) room_url: String,
     pub(super) model: Option<ModelLink>,
     pub(super) frames_refused: u32,
+    pub(super) ledger: Ledger,
+    pub(super) sessions: SessionTally,
+    /// Held while in a call, or on the way into or out of one.
+    place: Option<Place>,
     /// The way to the agent that goes on, while this one is handed off.
     pub(super) heir: Option<HeirDoor>,
 }
@@ -83,7 +90,7 @@ enum Arrival {
     Departed(ClientId),
     Packet(Option<OpusPacket>),
     Room(Option<RoomEvent>),
-    Model(Option<ModelItem>),
+    Model(Option<Arrived>),
     /// The model takes actions again.
     Roomy,
     Woken,
@@ -101,11 +108,13 @@ impl Driver {
             limits: Arc::clone(&shell.limits),
             expires_at: record.expires_at_ms.map(|at_ms| now + clock::until_unix_ms(at_ms)),
             own: ParticipantId::from_entropy(entropy::bits()),
+            silero: shell.silero.clone(),
         };
         let pen = shell.journal.as_ref().and_then(|journal| journal.begin(&record.id, &seed, now));
         let core = Core::new(seed, now);
         let (snapshot, seen) = watch::channel(core.snapshot());
         let (door, inbox) = mpsc::channel(COMMANDS_CAPACITY);
+        let meter = shell.meter.apart();
         let driver = Self {
             id: record.id.clone(),
             name: record.spec.name.clone(),
@@ -121,6 +130,9 @@ impl Driver {
             room_url: String::new(),
             model: None,
             frames_refused: 0,
+            sessions: SessionTally::new(meter.clone()),
+            ledger: Ledger::new(meter),
+            place: None,
             heir: None,
         };
         (driver, door, seen)
@@ -169,10 +181,13 @@ impl Driver {
             // Every handle is gone, and with them the registry: the process is going down.
             Arrival::Input(None) => Stimulus::Shutdown,
             Arrival::Departed(client) => Stimulus::ClientGone(client),
-            Arrival::Packet(Some(packet)) => Stimulus::Packet(packet),
+            Arrival::Packet(Some(packet)) => return self.take_packet(packet, now),
             Arrival::Room(Some(event)) => Stimulus::Room(event),
             Arrival::Packet(None) | Arrival::Room(None) => self.last_word(),
-            Arrival::Model(Some(item)) => Stimulus::Model(item),
+            Arrival::Model(Some(arrived)) => {
+                self.ledger.on_arrival(&arrived, now);
+                Stimulus::Model(arrived.item)
+            }
             Arrival::Model(None) => {
                 self.model = None;
                 Stimulus::ModelLost(ModelFailure::Lost("the session has ended".into()))
@@ -183,11 +198,17 @@ impl Driver {
         self.feed(stimulus, now);
     }
 
+    fn take_packet(&mut self, packet: OpusPacket, now: Instant) {
+        self.ledger.on_packet(&packet, now);
+        self.feed(Stimulus::Packet(packet), now);
+        self.ledger.on_worked(now, clock::now());
+    }
+
     fn take_input(&mut self, input: Input, now: Instant) {
         match input {
             Input::Command(command, reply) => {
                 let name = new_name(&command);
-                let outcome = self.ask(command, now);
+                let outcome = self.admit(&command).and_then(|()| self.ask(command, now));
                 if let (Ok(()), Some(name)) = (&outcome, name) {
                     self.name = name;
                 }
@@ -205,6 +226,14 @@ impl Driver {
             #[cfg(test)]
             Input::Panic => panic!("as a test has asked"),
         }
+    }
+
+    /// Takes a place for a call that may begin. What the core refuses gives it back.
+    fn admit(&mut self, command: &Command) -> Result<(), Rejection> {
+        if matches!(command, Command::Join(_)) && self.place.is_none() {
+            self.place = Some(self.shell.admission.take_place()?);
+        }
+        Ok(())
     }
 
     /// The room's side of the link has ended: with a last word that waits, or without one.
@@ -251,12 +280,28 @@ impl Driver {
             self.feed(fact, clock::now());
         }
         self.publish();
+        self.settle_accounts();
         None
     }
 
-    fn publish(&self) {
+    /// Lets operators know how things stand.
+    fn settle_accounts(&mut self) {
+        self.sessions.set(self.model.is_some());
+        let is_in_call = self.snapshot.borrow().call.is_some();
+        let has_left = !is_in_call && self.place.is_some();
+        if has_left {
+            self.place = None;
+        } else if is_in_call && self.place.is_none() {
+            self.place = Some(self.shell.admission.keep_place());
+        }
+        if has_left || (is_in_call && self.ledger.is_due(clock::now())) {
+            self.ledger.on_heard(self.core.take_stats());
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some(current) = self.core.poll_snapshot() else { return };
         self.snapshot.send_if_modified(|seen| {
-            let current = self.core.snapshot();
             let changed = *seen != current;
             *seen = current;
             changed

@@ -4,8 +4,12 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::core::{Effect, Stimulus};
 use super::driver::{Driver, Exit};
-use crate::agent::{AgentSpec, Medium, ModelAction, ModelFailure, Notification};
-use crate::media::{Frame24k, OpusPacket};
+use crate::agent::{AgentSpec, Medium, ModelAction, ModelFailure, Notification, RecordEntry};
+use crate::ids::CallId;
+use crate::media::{OpusPacket, TimedFrame};
+use crate::meter::Counter;
+use crate::models::HeardFrame;
+use crate::sys::clock;
 
 impl Driver {
     /// Does one effect. What it shows at once is a fact for the core.
@@ -17,10 +21,10 @@ impl Driver {
             Effect::OpenModel { spec, medium } => self.open_model(*spec, medium),
             Effect::Instruct(action) => self.instruct(action),
             Effect::CloseModel => self.model = None,
-            Effect::Hear(frame) => self.hear(frame),
+            Effect::Hear(heard) => self.hear(heard),
             Effect::Send(packet) => self.send(packet),
             Effect::CloseClients => self.clients.close(),
-            Effect::Record { call, entry } => self.recorder.record(call, entry, &self.name),
+            Effect::Record { call, entry } => self.record(call, entry),
             Effect::HandOver(heritage) => self.hand_over(heritage),
             Effect::Forget(memory) => return Some(Exit::Forget(memory)),
             Effect::Stop => return Some(Exit::Stop),
@@ -30,9 +34,11 @@ impl Driver {
 
     fn tell(&mut self, notification: Notification) {
         log(&notification);
+        self.tally(&notification);
         let (stamped, lost) = self.clients.tell(notification);
         for client in lost {
             tracing::warn!(%client, "disconnected a client that does not take its events");
+            self.shell.meter.count(Counter::ClientDropped);
             self.facts.push_back(Stimulus::ClientGone(client));
         }
         // The room's page sees what its agents tell from their coming in to their going.
@@ -45,7 +51,7 @@ impl Driver {
     }
 
     fn open_model(&mut self, spec: AgentSpec, medium: Medium) {
-        match self.shell.open_model(spec, medium) {
+        match self.shell.open_model(spec, medium, self.ledger.meter()) {
             Ok(link) => self.model = Some(link),
             Err(failure) => self.lose_model(failure),
         }
@@ -53,6 +59,9 @@ impl Driver {
 
     fn instruct(&mut self, action: ModelAction) {
         let Some(link) = &self.model else { return };
+        if action == ModelAction::Commit {
+            self.ledger.on_turn_over();
+        }
         if link.actions.try_send(action).is_err() {
             self.lose_model(ModelFailure::Lost("it takes no instructions".into()));
         }
@@ -66,12 +75,13 @@ impl Driver {
 
     /// Gives a frame to the model. Two seconds that it does not take are the end of the session.
     #[expect(clippy::large_types_passed_by_value, reason = "the queue takes it by value")]
-    fn hear(&mut self, frame: Frame24k) {
+    fn hear(&mut self, heard: TimedFrame) {
         let Some(link) = &self.model else { return };
-        match link.audio.try_send(frame) {
+        match link.audio.try_send(HeardFrame::new(heard, clock::now())) {
             Ok(()) => self.frames_refused = 0,
             Err(TrySendError::Full(_)) => {
                 self.frames_refused += 1;
+                self.shell.meter.count(Counter::FrameModel);
                 if self.frames_refused >= FRAMES_REFUSED_MAX {
                     self.frames_refused = 0;
                     self.lose_model(ModelFailure::Stalled);
@@ -84,9 +94,24 @@ impl Driver {
 
     fn send(&mut self, packet: OpusPacket) {
         let Some(room) = &self.room else { return };
-        if room.playout.try_send(packet).is_err() {
+        let now = clock::now();
+        self.ledger.on_sent(&packet, now);
+        if let Err(error) = room.playout.try_send(OpusPacket { at: now, ..packet }) {
             tracing::debug!(agent = %self.id, "the room did not take a packet of ours");
+            if matches!(error, TrySendError::Full(_)) {
+                self.shell.meter.count(Counter::FrameRoom);
+            }
         }
+    }
+
+    fn record(&mut self, call: CallId, mut entry: RecordEntry) {
+        self.ledger.complete(&mut entry);
+        if let RecordEntry::Turn(turn) = &entry
+            && let Some(latency) = turn.latency()
+        {
+            tracing::debug!(%call, is_ours = turn.turn_end_is_ours, "a turn: {latency}");
+        }
+        self.recorder.record(call, entry, &self.name);
     }
 }
 

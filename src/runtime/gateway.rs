@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use super::archive::{self, Archive, CallError};
 use super::driver::Input;
+use super::figures::Figures;
 use super::handle::{
-    AgentChange, AgentView, CommandError, CreateError, FindError, ListError, NewAgent,
+    AgentChange, AgentView, CommandError, CreateError, EnterError, FindError, ListError, NewAgent,
     Subscription, UpdateError,
 };
 use super::news::{RoomWatch, alias};
@@ -20,8 +21,9 @@ use super::retention;
 use super::rooms::RoomKeeper;
 use super::shell::Shell;
 use super::update::millis;
-use crate::agent::{AgentRecord, Command, RoomFailure};
+use crate::agent::{AgentRecord, Command, Detector, Rejection, RoomFailure};
 use crate::ids::{AgentId, CallId, ClientId, UserId};
+use crate::meter::{Counter, Meter};
 use crate::privacy::Secret;
 use crate::rooms::{IceSession, RoomAnswer, RoomView, TrickleAnswer};
 use crate::store::{self, ArchivedCall, CallSummary, Page, Store, StoreError};
@@ -110,6 +112,12 @@ impl Gateway {
         self.0.registry.store()
     }
 
+    /// How long frames have taken on their way, by stage.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.0.registry.shell().meter
+    }
+
     pub(super) fn room_keeper(&self) -> &RoomKeeper {
         &self.0.rooms
     }
@@ -125,6 +133,7 @@ impl Gateway {
             return Err(CreateError::Draining);
         }
         if self.0.registry.len() >= AGENTS_MAX {
+            self.meter().count(Counter::RefusedAgents);
             return Err(CreateError::Capacity);
         }
         let now_ms = clock::unix_ms();
@@ -184,6 +193,12 @@ impl Gateway {
         self.0.registry.shell().models.profiles.keys().map(String::as_str)
     }
 
+    /// Whether agents may choose this detector: one of them needs a model that not all have.
+    #[must_use]
+    pub fn detects_by(&self, detector: Detector) -> bool {
+        detector != Detector::Silero || self.0.registry.shell().silero.is_some()
+    }
+
     /// Ends an agent; returns when all four steps of the end are done.
     pub async fn delete(&self, owner: &UserId, id: &AgentId) -> Result<(), FindError> {
         let seat = self.find(owner, id).await?;
@@ -212,6 +227,7 @@ impl Gateway {
     /// Asks something of an agent; returns when the agent has taken or refused it.
     pub async fn command(&self, id: &AgentId, command: Command) -> Result<(), CommandError> {
         let seat = self.0.registry.reach(id).ok_or(CommandError::Gone)?;
+        self.admit(&seat, &command).await?;
         let (reply, outcome) = oneshot::channel();
         seat.door.try_send(Input::Command(command, reply)).map_err(|error| match error {
             TrySendError::Full(_) => CommandError::Busy,
@@ -254,10 +270,31 @@ impl Gateway {
     }
 
     /// Waits for a turn to ask something of an agent. Whoever waits longest is next, and one that
-    /// waits can be refused only by the agent's end.
-    pub async fn turn(&self, id: &AgentId) -> Result<Turn, CommandError> {
+    /// waits can be refused only by the agent's end; a join also because the gateway has enough
+    /// to do.
+    pub async fn turn(&self, id: &AgentId, command: &Command) -> Result<Turn, CommandError> {
         let seat = self.0.registry.reach(id).ok_or(CommandError::Gone)?;
+        self.admit(&seat, command).await?;
         seat.door.reserve_owned().await.map(Turn).map_err(|_| CommandError::Gone)
+    }
+
+    /// Lets a call begin that can be served well. What the agent itself refuses takes no place at
+    /// the door.
+    async fn admit(&self, seat: &Seat, command: &Command) -> Result<(), CommandError> {
+        let is_join = matches!(command, Command::Join(_));
+        if is_join && seat.record().spec.voice_enabled && seat.snapshot.borrow().call.is_none() {
+            self.0.registry.shell().admission.admit().await.map_err(Rejection::from)?;
+        }
+        Ok(())
+    }
+
+    /// How much there is at this moment.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let takes_calls = self.0.registry.shell().admission.is_open();
+        let mut figures = Figures::new(takes_calls, self.is_ready());
+        self.0.registry.count(&mut figures);
+        figures
     }
 
     /// Looks at a hosted room that is there, or would be made on first use.
@@ -265,19 +302,24 @@ impl Gateway {
         self.0.registry.shell().rooms.view(name).await.ok_or(RoomFailure::NotFound)
     }
 
-    /// Takes an SDP offer of someone who wants to come in, and answers it.
+    /// Takes an SDP offer of someone who wants to come in, and answers it. Where many come, it may
+    /// wait for a second.
     pub async fn enter_room(
         &self,
         name: &str,
         token: Option<&str>,
         display_name: &str,
         offer: &str,
-    ) -> Result<RoomAnswer, RoomFailure> {
+    ) -> Result<RoomAnswer, EnterError> {
         if !self.is_ready() {
-            return Err(RoomFailure::Unreachable("the gateway is shutting down".into()));
+            let reason = "the gateway is shutting down".to_owned();
+            return Err(RoomFailure::Unreachable(reason).into());
         }
         let token = token.map(Secret::new);
-        let rooms = &self.0.registry.shell().rooms;
+        let Shell { rooms, admission, .. } = &**self.0.registry.shell();
+        // Who may not come in takes nobody's place at the door.
+        rooms.watch(name, token.as_ref()).await?;
+        admission.admit().await?;
         let answer = rooms.enter(name, token.as_ref(), display_name, offer).await?;
         Ok(RoomAnswer { participant: alias(&answer.participant), ..answer })
     }

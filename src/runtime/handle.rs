@@ -6,7 +6,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::{AgentRecord, AgentSpec, Notification, Participant, Rejection, Snapshot};
+use super::admission::Refusal;
+use crate::agent::{
+    AgentRecord, AgentSpec, Notification, Participant, Rejection, RoomFailure, Snapshot,
+};
 use crate::ids::{AgentId, ClientId};
 use crate::privacy::Pii;
 use crate::store;
@@ -216,6 +219,17 @@ pub enum FindError {
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(String),
+}
+
+/// Why a caller is not let into a room.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnterError {
+    /// By the room.
+    #[error(transparent)]
+    Room(#[from] RoomFailure),
+    /// By the gateway, which has enough to do.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// Why a command was not carried out.

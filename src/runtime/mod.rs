@@ -1,30 +1,37 @@
 //! The shell: one task per agent, which joins the pure cores and the adapters.
 
+mod admission;
 mod archive;
 mod clients;
 mod core;
 mod driver;
 mod effects;
+mod figures;
 mod gateway;
 mod handle;
 mod handoff;
 mod journal;
+mod ledger;
 mod news;
 mod registry;
 mod retention;
 mod rooms;
 mod shell;
 mod sound;
+mod tally;
 mod update;
 
 pub use self::core::{Core, Effect, Heritage, Seed, Stimulus};
 pub use crate::rooms::{IceSession, RoomAnswer, RoomName, RoomView, TrickleAnswer};
 pub use crate::store::{ArchivedCall, CallSummary, HandOffRecord, Page};
+pub use admission::{AdmissionPolicy, Refusal};
 pub use archive::{ArchivePolicy, CallError};
+pub use figures::Figures;
 pub use gateway::{Gateway, Turn};
 pub use handle::{
-    AgentChange, AgentView, CommandError, CreateError, FindError, HandOffError, HandOffWish, Heir,
-    ListError, NewAgent, NewMetadata, RoomNews, Stamped, Subscription, UpdateError,
+    AgentChange, AgentView, CommandError, CreateError, EnterError, FindError, HandOffError,
+    HandOffWish, Heir, ListError, NewAgent, NewMetadata, RoomNews, Stamped, Subscription,
+    UpdateError,
 };
 pub use journal::{
     Difference, Journal, JournalPolicy, Moment, Replay, ReplayError, Summary as ReplaySummary,

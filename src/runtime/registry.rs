@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::driver::{Driver, Exit, Input};
+use super::figures::Figures;
 use super::handle::{AgentChange, FindError, UpdateError};
 use super::shell::Shell;
 use super::update::{Clerk, ClerkRequest};
@@ -107,6 +108,13 @@ impl Registry {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Counts every agent where it is.
+    pub(super) fn count(&self, figures: &mut Figures) {
+        for entry in self.agents().values() {
+            figures.add(&entry.seat.snapshot.borrow());
+        }
     }
 
     /// Tells every agent that the process goes down, and waits for them. Who did not leave in time.
@@ -220,6 +228,7 @@ fn end_crashed(driver: &mut Driver) -> Exit {
     let message = "the agent has failed by a fault of the server".to_owned();
     driver.clients.tell(Notification::Error { code: "AGENT_CRASHED", message });
     driver.clients.close();
+    driver.count_crash();
     Exit::Forget(Memory::None)
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::admission::{Admission, AdmissionPolicy};
 use super::archive::{Archive, ArchivePolicy, Recorder};
 use super::handle::Stamped;
 use super::journal::Journal;
 use crate::agent::{AgentRecord, AgentSpec, JoinRequest, Limits, Medium, ModelFailure};
 use crate::ids::AgentId;
+use crate::media::SileroModel;
+use crate::meter::Meter;
 use crate::models::{self, ModelLink, ModelProfile};
 use crate::rooms::{RoomLink, RoomUrl, Rooms};
 
@@ -27,6 +30,8 @@ pub struct Shell {
     pub models: Models,
     /// How long anything may take.
     pub limits: Arc<Limits>,
+    /// Counts how long frames take on their way.
+    pub meter: Meter,
     /// What agents tell, by the hosted room they are in.
     news: broadcast::Sender<News>,
     /// Whether and for how long past calls are kept.
@@ -35,6 +40,10 @@ pub struct Shell {
     pub(super) archive: Option<Archive>,
     /// Where agents' lives are written down in full, if that is wanted.
     pub(super) journal: Option<Journal>,
+    /// Whether new calls are taken.
+    pub(super) admission: Admission,
+    /// What the detector `silero` runs on, if it is there.
+    pub(super) silero: Option<SileroModel>,
 }
 
 /// The configured minds.
@@ -59,15 +68,18 @@ impl Shell {
     #[must_use]
     pub fn new(rooms: Rooms, models: Models, limits: Limits) -> Self {
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
-        let archive_policy = ArchivePolicy::default();
+        let (archive_policy, meter) = (ArchivePolicy::default(), rooms.meter().clone());
         Self {
+            admission: Admission::open(AdmissionPolicy::OPEN, &meter),
             rooms,
             models,
             limits: limits.into(),
+            meter,
             news,
             archive_policy,
             archive: None,
             journal: None,
+            silero: None,
         }
     }
 
@@ -81,6 +93,18 @@ impl Shell {
     #[must_use]
     pub fn journaling(self, journal: Option<Journal>) -> Self {
         Self { journal, ..self }
+    }
+
+    /// The same, with new calls refused by this policy. Must be called within tokio.
+    #[must_use]
+    pub fn admitting(self, policy: AdmissionPolicy) -> Self {
+        Self { admission: Admission::open(policy, &self.meter), ..self }
+    }
+
+    /// The same, with the detector `silero` to choose where its model is there.
+    #[must_use]
+    pub fn detecting(self, silero: Option<SileroModel>) -> Self {
+        Self { silero, ..self }
     }
 
     /// What an agent writes the records of its calls with.
@@ -97,12 +121,13 @@ impl Shell {
         &self,
         spec: AgentSpec,
         medium: Medium,
+        meter: &Meter,
     ) -> Result<ModelLink, ModelFailure> {
         let name = spec.model.profile.as_ref().unwrap_or(&self.models.default);
         let Some(profile) = self.models.profiles.get(name) else {
             return Err(ModelFailure::Unavailable(format!("there is no model profile {name:?}")));
         };
-        Ok(models::open(profile, spec, medium))
+        Ok(models::open(profile, spec, medium, meter))
     }
 
     /// Lets the pages of the room see what an agent in it tells.

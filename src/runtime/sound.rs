@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Instant;
 
-use crate::agent::{BargeIn, EdgeKind, Listening, PlaybackEvent, SpeechEdge};
+use thiserror::Error;
+
+use crate::agent::{
+    BargeIn, Detector, EdgeKind, Listening, NoiseSuppression, PlaybackEvent, SpeechEdge,
+};
 use crate::ids::{ParticipantId, UtteranceId};
 use crate::media::{
-    self, CodecError, Downlink, DownlinkOutput, Duplex, Ear, Flooded, Frame24k, OpusPacket,
-    SpeechConfig, Uplink, UplinkOutput,
+    self, CodecError, Downlink, DownlinkOutput, Duplex, Ear, Flooded, OpusPacket, Reception,
+    SileroModel, SpeechConfig, Suppression, TimedFrame, Uplink, UplinkOutput, UplinkStats,
 };
 
 /// Everything that codes, detects and paces for one call. It is dropped with the call.
@@ -17,7 +21,28 @@ pub(super) struct Sound {
     uplinks: BTreeMap<ParticipantId, Uplink>,
     ear: Ear,
     downlink: Downlink,
+    /// What becomes of our packets on their way to the others.
+    reception: Reception,
     listening: Listening,
+    /// Since when the sound has been in the house that the ear has taken last.
+    since: Instant,
+    /// What became of the packets of those who are gone.
+    gone: UplinkStats,
+    /// What was told already of all that became of packets.
+    told: UplinkStats,
+    /// What the gateway has of what detectors need.
+    silero: Option<SileroModel>,
+}
+
+/// Why a call has no sound.
+#[derive(Debug, Error)]
+pub(super) enum SoundError {
+    /// A codec is not to be had.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The agent was made where there was the detector's model.
+    #[error("the detector silero needs its model, and this gateway has none")]
+    NoDetector,
 }
 
 /// What comes out of a call's sound.
@@ -25,7 +50,7 @@ pub(super) struct Sound {
 #[expect(clippy::large_enum_variant, reason = "most of them are frames, on their way to a queue")]
 pub(super) enum SoundOutput {
     /// For the model to hear.
-    Hear(Frame24k),
+    Hear(TimedFrame),
     /// Somebody has begun or stopped speaking.
     Edge(SpeechEdge),
     /// For the room, at once.
@@ -39,30 +64,39 @@ impl Sound {
     pub(super) fn new(
         own: ParticipantId,
         listening: Listening,
+        silero: Option<SileroModel>,
         now: Instant,
-    ) -> Result<Self, CodecError> {
+    ) -> Result<Self, SoundError> {
         let downlink = Downlink::new(own, now)?;
-        let mut sound = Self { uplinks: BTreeMap::new(), ear: Ear::new(), downlink, listening };
-        sound.listen(listening);
+        let (uplinks, ear, reception) = (BTreeMap::new(), Ear::new(), Reception::default());
+        let (gone, told) = Default::default();
+        let since = now;
+        let mut sound =
+            Self { uplinks, ear, downlink, reception, listening, since, gone, told, silero };
+        sound.listen(listening)?;
         Ok(sound)
     }
 
     /// Hears others in this way from here on, and speaks to them in this way.
-    pub(super) fn listen(&mut self, listening: Listening) {
+    pub(super) fn listen(&mut self, listening: Listening) -> Result<(), SoundError> {
+        let hearing = hearing(listening, self.silero.as_ref())?;
         self.listening = listening;
         self.downlink.set_trims_silence(listening.trim_silence);
         for uplink in self.uplinks.values_mut() {
             uplink.set_manner(listening.barge_in.min_speech, duplex(listening));
+            uplink.set_hearing(hearing.clone());
         }
+        Ok(())
     }
 
     /// A participant's packet, as it came.
-    pub(super) fn on_packet(&mut self, packet: OpusPacket, now: Instant) -> Result<(), CodecError> {
+    pub(super) fn on_packet(&mut self, packet: OpusPacket, now: Instant) -> Result<(), SoundError> {
         let uplink = match self.uplinks.entry(packet.participant.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let uplink = new.insert(Uplink::new(SpeechConfig::default(), now)?);
                 uplink.set_manner(self.listening.barge_in.min_speech, duplex(self.listening));
+                uplink.set_hearing(hearing(self.listening, self.silero.as_ref())?);
                 uplink
             }
         };
@@ -72,8 +106,26 @@ impl Sound {
 
     /// A participant is gone: its speech, if it was speaking, is over.
     pub(super) fn on_participant_left(&mut self, id: &ParticipantId) {
-        self.uplinks.remove(id);
+        self.gone += self.uplinks.remove(id).map(|uplink| uplink.stats()).unwrap_or_default();
         self.ear.remove(id);
+        if let Some(percent) = self.reception.forget(id) {
+            self.downlink.set_loss_percent(percent);
+        }
+    }
+
+    /// So many percent of our packets are lost on their way to a participant.
+    pub(super) fn on_quality(&mut self, id: &ParticipantId, lost_percent: u8) {
+        if let Some(percent) = self.reception.report(id, lost_percent) {
+            self.downlink.set_loss_percent(percent);
+        }
+    }
+
+    /// What became of others' packets since it was asked last.
+    pub(super) fn take_stats(&mut self) -> UplinkStats {
+        let mut all = self.gone;
+        self.uplinks.values().for_each(|uplink| all += uplink.stats());
+        let before = std::mem::replace(&mut self.told, all);
+        all - before
     }
 
     /// More of what the agent says.
@@ -87,12 +139,12 @@ impl Sound {
     }
 
     /// Falls silent at the frame edge, and keeps what was not heard.
-    pub(super) const fn hold(&mut self) {
+    pub(super) fn hold(&mut self) {
         self.downlink.hold();
     }
 
     /// Goes on where it was held.
-    pub(super) const fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.downlink.resume();
     }
 
@@ -121,7 +173,7 @@ impl Sound {
     /// The next thing that is due.
     pub(super) fn poll(&mut self, now: Instant) -> Option<SoundOutput> {
         if let Some(frame) = self.ear.poll() {
-            return Some(SoundOutput::Hear(frame));
+            return Some(SoundOutput::Hear(TimedFrame { frame, since: self.since }));
         }
         for (participant, uplink) in &mut self.uplinks {
             match uplink.poll_beside(Some(self.downlink.own_voice())) {
@@ -130,6 +182,8 @@ impl Sound {
                     return Some(SoundOutput::Edge(attribute(edge, participant)));
                 }
                 Some(UplinkOutput::Frame(frame)) => {
+                    // A frame leaves the ear when the leader's has come in: it is that one's age.
+                    self.since = uplink.since();
                     self.ear.push(participant, &frame);
                     return self.poll(now);
                 }
@@ -145,6 +199,29 @@ fn duplex(listening: Listening) -> Duplex {
         BargeIn { echo_guard: true, .. } => Duplex::Guarded,
         BargeIn { echo_guard: false, .. } => Duplex::Full,
     }
+}
+
+fn hearing(
+    listening: Listening,
+    silero: Option<&SileroModel>,
+) -> Result<media::Hearing, SoundError> {
+    let hearing = listening.hearing;
+    Ok(media::Hearing {
+        detector: match hearing.detector {
+            Detector::Webrtc => media::Detector::Webrtc,
+            Detector::Earshot => media::Detector::Earshot,
+            Detector::Silero => {
+                media::Detector::Silero(silero.cloned().ok_or(SoundError::NoDetector)?)
+            }
+        },
+        noise_suppression: match hearing.noise_suppression {
+            NoiseSuppression::Off => None,
+            NoiseSuppression::Low => Some(Suppression::Low),
+            NoiseSuppression::Moderate => Some(Suppression::Moderate),
+            NoiseSuppression::High => Some(Suppression::High),
+        },
+        gain_control: hearing.gain_control,
+    })
 }
 
 fn attribute(edge: media::Edge, participant: &ParticipantId) -> SpeechEdge {
@@ -173,7 +250,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::{Converter, Encoder, RTP_TICKS_PER_FRAME};
+    use crate::media::{Converter, Encoder, Frame24k, RTP_TICKS_PER_FRAME};
     use crate::sys::clock;
 
     #[test]
@@ -183,11 +260,11 @@ mod tests {
         call.run(2, |_| Vec::new());
         call.sound.hold();
         call.run(10, |_| Vec::new());
-        assert_eq!(call.sent.len(), 2);
+        assert_eq!(call.sent.len(), 3, "the last leads into silence");
         call.sound.resume();
         call.run(10, |_| Vec::new());
-        assert_eq!(call.sent.len(), 4);
-        assert!(call.sent[2].marker && call.sent[2].timestamp >= 12 * RTP_TICKS_PER_FRAME);
+        assert_eq!(call.sent.len(), 5);
+        assert!(call.sent[3].marker && call.sent[3].timestamp >= 12 * RTP_TICKS_PER_FRAME);
     }
 
     #[test]
@@ -231,12 +308,31 @@ mod tests {
         let mut call = Call::new(Listening::default());
         call.run(50, |n| vec![("p_human", human[n])]);
         let half = BargeIn { enabled: false, ..BargeIn::default() };
-        call.sound.listen(Listening { barge_in: half, ..Listening::default() });
+        call.sound.listen(Listening { barge_in: half, ..Listening::default() }).unwrap();
         call.sound.speak(&id("u"), &[900; 480 * 30]).unwrap();
         call.run(25, |n| vec![("p_human", human[50 + n])]);
         let kinds: Vec<_> = call.edges.iter().map(|edge| edge.kind).collect();
         assert_eq!(kinds, [EdgeKind::Started, EdgeKind::Sustained, EdgeKind::Stopped]);
         assert!(call.heard[call.heard.len() - 20..].iter().all(|level| *level == 0));
+    }
+
+    #[test]
+    fn a_frame_is_as_old_as_the_packet_that_brought_it() {
+        let mut call = Call::new(Listening::default());
+        let came = call.now;
+        let packet = call.packet("p_human", &Frame24k::SILENCE);
+        call.now += Duration::from_millis(5);
+        call.sound.on_packet(packet, call.now).unwrap();
+        let Some(SoundOutput::Hear(heard)) = call.sound.poll(call.now) else {
+            panic!("nothing is heard");
+        };
+        assert_eq!(heard.since, came);
+        call.now += Duration::from_millis(120);
+        call.sound.handle_timeout(call.now);
+        let Some(SoundOutput::Hear(silence)) = call.sound.poll(call.now) else {
+            panic!("no silence takes its place");
+        };
+        assert_eq!(silence.since, call.now);
     }
 
     #[test]
@@ -264,7 +360,7 @@ mod tests {
     impl Call {
         fn new(listening: Listening) -> Self {
             let now = clock::now();
-            let sound = Sound::new(ParticipantId::new("p_agent"), listening, now).unwrap();
+            let sound = Sound::new(ParticipantId::new("p_agent"), listening, None, now).unwrap();
             let (sent, edges, heard) = (Vec::new(), Vec::new(), Vec::new());
             Self { sound, now, encoders: BTreeMap::new(), sent, edges, heard }
         }
@@ -278,7 +374,7 @@ mod tests {
                 }
                 while let Some(output) = self.sound.poll(self.now) {
                     match output {
-                        SoundOutput::Hear(frame) => self.heard.push(frame.level()),
+                        SoundOutput::Hear(heard) => self.heard.push(heard.frame.level()),
                         SoundOutput::Edge(edge) => self.edges.push(edge),
                         SoundOutput::Send(packet) => self.sent.push(packet),
                         SoundOutput::Playback(_) => {}
@@ -298,6 +394,7 @@ mod tests {
                 timestamp: u32::from(*sequence) * RTP_TICKS_PER_FRAME,
                 marker: false,
                 payload: encoder.encode(frame),
+                at: self.now,
             }
         }
     }

@@ -45,12 +45,18 @@ struct TurnRow {
     speech_start_ms: Option<u64>,
     speech_end_ms: Option<u64>,
     turn_end_ms: Option<u64>,
+    #[serde(default)]
+    turn_end_is_ours: bool,
     transcript_ms: Option<u64>,
     answer_ms: Option<u64>,
     first_audio_ms: Option<u64>,
     last_audio_ms: Option<u64>,
     heard_ms: u64,
     interrupted: bool,
+    #[serde(default)]
+    uplink_us: Option<u64>,
+    #[serde(default)]
+    downlink_us: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +202,8 @@ mod tests {
                 speech_start_ms: Some(1),
                 heard_ms: u64::MAX,
                 interrupted: true,
+                turn_end_is_ours: true,
+                uplink_us: Some(310),
                 ..TurnRecord::default()
             }),
             RecordEntry::Turn(TurnRecord::default()),
@@ -239,6 +247,15 @@ mod tests {
             let word = format!(r#""outcome":"{}""#, outcome.as_str());
             assert!(text.expect("written").contains(&word), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_turn_of_an_older_program_is_read() {
+        let text = r#"{"turn":{"participant":null,"speech_start_ms":null,"speech_end_ms":5,
+            "turn_end_ms":null,"transcript_ms":null,"answer_ms":null,"first_audio_ms":null,
+            "last_audio_ms":null,"heard_ms":0,"interrupted":false}}"#;
+        let turn = TurnRecord { speech_end_ms: Some(5), ..TurnRecord::default() };
+        assert_eq!(entry_from_text(text).expect("read"), RecordEntry::Turn(turn));
     }
 
     #[test]

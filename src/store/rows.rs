@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::agent::{AgentSpec, BargeIn, ModelSpec, ToolSpec, TurnDetection};
+use crate::agent::{
+    AgentSpec, BargeIn, Detector, Hearing, ModelSpec, NoiseSuppression, ToolSpec, TurnDetection,
+};
 
 /// The spec as the text of its row.
 pub(super) fn spec_to_text(spec: &AgentSpec) -> Result<String, StoreError> {
@@ -62,6 +64,35 @@ struct ModelRow {
     min_speech_ms: u64,
     echo_guard: bool,
     trim_silence: bool,
+    #[serde(with = "HearingRow")]
+    hearing: Hearing,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Hearing")]
+struct HearingRow {
+    #[serde(with = "DetectorRow")]
+    detector: Detector,
+    #[serde(with = "NoiseSuppressionRow")]
+    noise_suppression: NoiseSuppression,
+    gain_control: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Detector", rename_all = "snake_case")]
+enum DetectorRow {
+    Webrtc,
+    Earshot,
+    Silero,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "NoiseSuppression", rename_all = "snake_case")]
+enum NoiseSuppressionRow {
+    Off,
+    Low,
+    Moderate,
+    High,
 }
 
 impl From<&AgentSpec> for SpecRow {
@@ -97,8 +128,8 @@ impl From<ToolRow> for ToolSpec {
 
 impl From<ModelSpec> for ModelRow {
     fn from(model: ModelSpec) -> Self {
-        let ModelSpec { profile, voice, greeting, turn_detection, barge_in, trim_silence } = model;
-        let (turn_detection_json, turn_silence_ms) = match turn_detection {
+        let ModelSpec { profile, voice, greeting, barge_in, trim_silence, hearing, .. } = model;
+        let (turn_detection_json, turn_silence_ms) = match model.turn_detection {
             TurnDetection::Profile => (None, None),
             TurnDetection::Model { json } => (Some(json), None),
             TurnDetection::Gateway { silence } => (None, Some(ms_of(silence))),
@@ -113,6 +144,7 @@ impl From<ModelSpec> for ModelRow {
             min_speech_ms: ms_of(barge_in.min_speech),
             echo_guard: barge_in.echo_guard,
             trim_silence,
+            hearing,
         }
     }
 }
@@ -129,8 +161,8 @@ impl From<ModelRow> for ModelSpec {
             min_speech: Duration::from_millis(row.min_speech_ms),
             echo_guard: row.echo_guard,
         };
-        let ModelRow { profile, voice, greeting, trim_silence, .. } = row;
-        Self { profile, voice, greeting, turn_detection, barge_in, trim_silence }
+        let ModelRow { profile, voice, greeting, trim_silence, hearing, .. } = row;
+        Self { profile, voice, greeting, turn_detection, barge_in, trim_silence, hearing }
     }
 }
 
@@ -174,6 +206,11 @@ mod tests {
                     echo_guard: false,
                 },
                 trim_silence: false,
+                hearing: Hearing {
+                    detector: Detector::Silero,
+                    noise_suppression: NoiseSuppression::High,
+                    gain_control: true,
+                },
                 ..ModelSpec::default()
             },
         };

@@ -29,6 +29,12 @@ pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     Task(tokio::task::spawn_blocking(work))
 }
 
+/// How many tasks are alive. Must be called within tokio.
+#[must_use]
+pub fn count() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
 impl<T> Task<T> {
     /// Whether the task has come to its end.
     #[must_use]

@@ -25,7 +25,7 @@ pub(super) fn of_effect(effect: &Effect) -> String {
         }
         Effect::Instruct(action) => format!("instruct {action:?}{}", quoted(words_given(action))),
         Effect::CloseModel => "close the model".to_owned(),
-        Effect::Hear(frame) => of_frame(frame),
+        Effect::Hear(heard) => of_frame(&heard.frame),
         Effect::Send(packet) => of_packet(packet),
         Effect::CloseClients => "close clients".to_owned(),
         Effect::Record { call, entry } => {

@@ -6,6 +6,7 @@
 
 mod digest;
 mod replay;
+mod seed;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -133,7 +134,7 @@ impl Pen {
 
     /// Takes note of a stimulus; `from` is the file of whoever hands over, if it does.
     pub(super) fn draft(&self, stimulus: &Stimulus, from: Option<&str>, at: Instant) -> Draft {
-        Draft { at, input: Input::of(stimulus, from, self.epoch) }
+        Draft { at, input: Input::of(stimulus, from, self.epoch, at) }
     }
 
     /// Writes down what has come of a stimulus.

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::digest;
 use super::wire::{End, Entry, Epoch, Header, VERSION};
 use crate::ids::AgentId;
+use crate::media::SileroModel;
 use crate::runtime::core::{Core, Effect, Heritage, Stimulus};
 use crate::sys::clock;
 
@@ -27,6 +28,7 @@ pub struct Replay {
     directory: PathBuf,
     /// How many conversations were taken over between the first journal that was opened and this.
     depth: u32,
+    silero: Option<SileroModel>,
 }
 
 /// One thing that happened, and what came of it then and what comes of it in this replay.
@@ -110,7 +112,12 @@ pub enum ReplayError {
 impl Replay {
     /// Opens a journal. Those of agents before it in the same conversation are read from beside it.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
-        Self::open_at(path, Epoch(clock::now()), 0)
+        Self::open_with(path, None)
+    }
+
+    /// The same, with the model of the detector `silero`, which an agent may have heard by.
+    pub fn open_with(path: &Path, silero: Option<SileroModel>) -> Result<Self, ReplayError> {
+        Self::open_at(path, Epoch(clock::now()), 0, silero)
     }
 
     /// Replays all of it, or up to the first difference. Each moment is shown to `watch`.
@@ -140,7 +147,12 @@ impl Replay {
         }
     }
 
-    fn open_at(path: &Path, epoch: Epoch, depth: u32) -> Result<Self, ReplayError> {
+    fn open_at(
+        path: &Path,
+        epoch: Epoch,
+        depth: u32,
+        silero: Option<SileroModel>,
+    ) -> Result<Self, ReplayError> {
         let name = path.display().to_string();
         let unreadable = |source| ReplayError::Unreadable { path: name.clone(), source };
         let mut lines = BufReader::new(File::open(path).map_err(unreadable)?).lines();
@@ -153,10 +165,10 @@ impl Replay {
         }
         let header: Header = serde_json::from_str(&first)
             .map_err(|error| ReplayError::Broken { line: 1, reason: error.to_string() })?;
-        let core = Core::new(header.seed(epoch), epoch.at(header.made_ns));
+        let core = Core::new(header.seed(silero.clone(), epoch), epoch.at(header.made_ns));
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let (agent, made_ns) = (header.agent, header.made_ns);
-        Ok(Self { agent, core, epoch, made_ns, lines, line: 1, directory, depth })
+        Ok(Self { agent, core, epoch, made_ns, lines, line: 1, directory, depth, silero })
     }
 
     fn step(&mut self) -> Result<Step, ReplayError> {
@@ -169,7 +181,7 @@ impl Replay {
         }
         let entry: Entry = serde_json::from_str(&text).map_err(|error| self.broken(&error))?;
         let Entry { at_ns, input, outputs: recorded } = entry;
-        let stimulus = match input.stimulus(self.epoch) {
+        let stimulus = match input.stimulus(self.epoch, self.epoch.at(at_ns)) {
             Ok(stimulus) => stimulus,
             Err(from) => Stimulus::TakenOver(self.predecessor(from)?),
         };
@@ -204,7 +216,8 @@ impl Replay {
         }
         let path = self.directory.join(&file);
         let told = |error: ReplayError| missing(error.to_string());
-        let mut before = Self::open_at(&path, self.epoch, self.depth + 1).map_err(told)?;
+        let (epoch, silero) = (self.epoch, self.silero.clone());
+        let mut before = Self::open_at(&path, epoch, self.depth + 1, silero).map_err(told)?;
         loop {
             match before.step().map_err(told)? {
                 Step::Lived(_, Some(heritage)) => return Ok(heritage),

@@ -1,91 +1,18 @@
 //! How what goes into a core is written: mirrors of its types, field by field, so that the types
 //! themselves need not know of journals.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{
-    AgentSpec, BargeIn, Command, ContextUpdate, JoinRequest, Limits, ModelEvent, ModelFailure,
-    ModelSpec, Participant, ResponseOutcome, RoomEvent, RoomFailure, ToolResult, ToolSpec,
-    TurnDetection,
+    AgentSpec, Command, ContextUpdate, JoinRequest, LineQuality, ModelEvent, ModelFailure,
+    Participant, ResponseOutcome, RoomEvent, RoomFailure, ToolResult,
 };
 use crate::ids::{AgentId, CallId, ClientId, ParticipantId, ResponseId, ToolCallId, UtteranceId};
 use crate::media::OpusPacket;
 use crate::privacy::{Pii, Secret};
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "AgentSpec")]
-pub(super) struct AgentSpecDef {
-    name: String,
-    instructions: String,
-    #[serde(with = "tools")]
-    tools: Vec<ToolSpec>,
-    voice_enabled: bool,
-    #[serde(with = "ModelSpecDef")]
-    model: ModelSpec,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "ModelSpec")]
-struct ModelSpecDef {
-    profile: Option<String>,
-    voice: Option<String>,
-    greeting: Option<String>,
-    #[serde(with = "TurnDetectionDef")]
-    turn_detection: TurnDetection,
-    #[serde(with = "BargeInDef")]
-    barge_in: BargeIn,
-    trim_silence: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "TurnDetection", rename_all = "snake_case")]
-enum TurnDetectionDef {
-    Profile,
-    Model { json: String },
-    Gateway { silence: Duration },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "BargeIn")]
-struct BargeInDef {
-    enabled: bool,
-    min_speech: Duration,
-    echo_guard: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "ToolSpec")]
-struct ToolSpecDef {
-    name: String,
-    description: String,
-    parameters_json: String,
-    timeout: Duration,
-    filler: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Limits")]
-pub(super) struct LimitsDef {
-    client_grace: Duration,
-    joining: Duration,
-    leaving: Duration,
-    model_opening: Duration,
-    answer: Duration,
-    turn_end: Duration,
-    idle: Duration,
-    inactive: Duration,
-    text_linger: Duration,
-    farewell: Duration,
-    handoff: Duration,
-    hold: Duration,
-    filler: Duration,
-    model_restoring: Duration,
-    rounds_max: u32,
-    shutdown_grace: Duration,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Command", rename_all = "snake_case")]
@@ -151,9 +78,9 @@ struct ToolResultDef {
     respond: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "OpusPacket")]
-pub(super) struct PacketDef {
+/// A packet. It names an instant, so it is a shape of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PacketShape {
     #[serde(with = "text")]
     participant: ParticipantId,
     sequence: u16,
@@ -161,6 +88,32 @@ pub(super) struct PacketDef {
     marker: bool,
     #[serde(with = "base64")]
     payload: Bytes,
+    /// How long before it was taken it had come off the network.
+    #[serde(default)]
+    age_ns: u64,
+}
+
+impl PacketShape {
+    /// A packet that is taken at `now`.
+    pub(super) fn of(packet: &OpusPacket, now: Instant) -> Self {
+        let OpusPacket { participant, sequence, timestamp, marker, payload, at } = packet;
+        let age = now.saturating_duration_since(*at).as_nanos();
+        Self {
+            participant: participant.clone(),
+            sequence: *sequence,
+            timestamp: *timestamp,
+            marker: *marker,
+            payload: payload.clone(),
+            age_ns: u64::try_from(age).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The packet again.
+    pub(super) fn packet(self, now: Instant) -> OpusPacket {
+        let Self { participant, sequence, timestamp, marker, payload, age_ns } = self;
+        let at = now.checked_sub(Duration::from_nanos(age_ns)).unwrap_or(now);
+        OpusPacket { participant, sequence, timestamp, marker, payload, at }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -185,7 +138,23 @@ pub(super) enum RoomEventDef {
         id: ParticipantId,
         reason: String,
     },
+    Quality {
+        #[serde(with = "text")]
+        id: ParticipantId,
+        #[serde(with = "LineQualityDef")]
+        line: LineQuality,
+    },
     Left,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LineQuality")]
+struct LineQualityDef {
+    lost_up_percent: u8,
+    lost_down_percent: u8,
+    jitter_up_ms: u16,
+    jitter_down_ms: u16,
+    round_trip_ms: Option<u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -448,7 +417,8 @@ macro_rules! lists {
     )+};
 }
 
+pub(super) use lists;
+
 lists! {
-    tools of ToolSpec as "ToolSpecDef";
     participants of Participant as "ParticipantDef";
 }

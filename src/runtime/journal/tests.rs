@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::*;
 use crate::agent::{
-    AgentSpec, Command, ContextUpdate, JoinRequest, Limits, ModelEvent, ModelFailure, Participant,
-    ResponseOutcome, RoomEvent, RoomFailure, ToolResult, ToolSpec, TurnDetection,
+    AgentSpec, Command, ContextUpdate, JoinRequest, Limits, LineQuality, ModelEvent, ModelFailure,
+    Participant, ResponseOutcome, RoomEvent, RoomFailure, ToolResult, ToolSpec, TurnDetection,
 };
 use crate::ids::{CallId, ClientId, ParticipantId, ResponseId, ToolCallId, UtteranceId};
 use crate::media::{Encoder, Frame24k, OpusPacket};
@@ -171,6 +171,7 @@ impl Life {
             limits: Arc::new(Limits::default()),
             expires_at: Some(now + Duration::from_secs(9_000)),
             own: ParticipantId::new("p_own"),
+            silero: None,
         };
         let pen = journal.begin(&AgentId::new(agent), &seed, now).expect("there is room");
         Self { core: Core::new(seed, now), pen, now }
@@ -213,6 +214,9 @@ fn call_begins(life: &mut Life) {
 }
 
 fn talk(life: &mut Life) {
+    let line = LineQuality { lost_down_percent: 30, ..LineQuality::default() };
+    let quality = RoomEvent::Quality { id: ParticipantId::new("p_ann"), line };
+    life.live(0, Stimulus::Room(quality));
     let mut encoder = Encoder::new().unwrap();
     for number in 0..20_u16 {
         let payload = encoder.encode(&loud(i16::from(number % 2 == 0) * 4_000));
@@ -224,6 +228,7 @@ fn talk(life: &mut Life) {
                 timestamp: u32::from(number) * 960,
                 marker: number == 0,
                 payload,
+                at: clock::now(),
             }),
         );
     }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::seed::{AgentSpecDef, LimitsDef};
 use super::shapes::{
-    AgentSpecDef, CommandDef, LimitsDef, ModelEventDef, ModelFailureDef, PacketDef, RoomEventDef,
-    pcm, text,
+    CommandDef, ModelEventDef, ModelFailureDef, PacketShape, RoomEventDef, pcm, text,
 };
 use crate::agent::{AgentSpec, Command, Limits, ModelEvent, ModelFailure, RoomEvent};
 use crate::ids::{AgentId, ClientId, ParticipantId, UtteranceId};
-use crate::media::OpusPacket;
+use crate::media::SileroModel;
 use crate::models::ModelItem;
 use crate::runtime::core::{Seed, Stimulus};
 
@@ -75,7 +75,7 @@ pub(super) enum Input {
     ClientGone(#[serde(with = "text")] ClientId),
     Room(#[serde(with = "RoomEventDef")] RoomEvent),
     RoomLost,
-    Packet(#[serde(with = "PacketDef")] OpusPacket),
+    Packet(PacketShape),
     Model(#[serde(with = "ModelEventDef")] ModelEvent),
     Audio {
         #[serde(with = "text")]
@@ -136,19 +136,20 @@ impl Header {
     }
 
     /// What the agent was made from.
-    pub(super) fn seed(&self, epoch: Epoch) -> Seed {
+    pub(super) fn seed(&self, silero: Option<SileroModel>, epoch: Epoch) -> Seed {
         Seed {
             spec: Arc::new(self.spec.clone()),
             limits: Arc::new(self.limits.clone()),
             expires_at: self.expires_ns.map(|ns| epoch.at(ns)),
             own: self.own.clone(),
+            silero,
         }
     }
 }
 
 impl Input {
-    /// What can be written of a stimulus; `from` is the file of a predecessor.
-    pub(super) fn of(stimulus: &Stimulus, from: Option<&str>, epoch: Epoch) -> Self {
+    /// What can be written of a stimulus at `now`; `from` is the file of a predecessor.
+    pub(super) fn of(stimulus: &Stimulus, from: Option<&str>, epoch: Epoch, now: Instant) -> Self {
         match stimulus {
             Stimulus::Command(Command::Reconfigure { spec, expires_at }) => Self::Reconfigure {
                 spec: spec.as_ref().map(|spec| SpecShape((**spec).clone())),
@@ -162,7 +163,7 @@ impl Input {
             Stimulus::ClientGone(client) => Self::ClientGone(client.clone()),
             Stimulus::Room(event) => Self::Room(event.clone()),
             Stimulus::RoomLost => Self::RoomLost,
-            Stimulus::Packet(packet) => Self::Packet(packet.clone()),
+            Stimulus::Packet(packet) => Self::Packet(PacketShape::of(packet, now)),
             Stimulus::Model(ModelItem::Event(event)) => Self::Model(event.clone()),
             Stimulus::Model(ModelItem::Audio { utterance, samples }) => {
                 Self::Audio { utterance: utterance.clone(), samples: samples.clone() }
@@ -177,8 +178,9 @@ impl Input {
         }
     }
 
-    /// The stimulus again; for a conversation that was taken over, whose it was.
-    pub(super) fn stimulus(self, epoch: Epoch) -> Result<Stimulus, Option<String>> {
+    /// The stimulus again, as it came at `now`; for a conversation that was taken over, whose it
+    /// was.
+    pub(super) fn stimulus(self, epoch: Epoch, now: Instant) -> Result<Stimulus, Option<String>> {
         Ok(match self {
             Self::Reconfigure { spec, expires_ns } => Stimulus::Command(Command::Reconfigure {
                 spec: spec.map(|SpecShape(spec)| Arc::new(spec)),
@@ -192,7 +194,7 @@ impl Input {
             Self::ClientGone(client) => Stimulus::ClientGone(client),
             Self::Room(event) => Stimulus::Room(event),
             Self::RoomLost => Stimulus::RoomLost,
-            Self::Packet(packet) => Stimulus::Packet(packet),
+            Self::Packet(packet) => Stimulus::Packet(packet.packet(now)),
             Self::Model(event) => Stimulus::Model(ModelItem::Event(event)),
             Self::Audio { utterance, samples } => {
                 Stimulus::Model(ModelItem::Audio { utterance, samples })
