@@ -81,6 +81,21 @@ async fn a_model_profile_must_be_there() {
 }
 
 #[tokio::test]
+async fn a_detector_must_be_there_when_an_agent_is_made_and_when_it_is_changed() {
+    let house = House::open().await;
+    let mut body = minimal();
+    body["metadata"]["model"] = json!({"hearing": {"detector": "silero"}});
+    let refused = house.ask(Method::POST, "/api/agents", Some(body.clone())).await;
+    assert_eq!(refused.refusal(), (400, "VALIDATION_ERROR".into()));
+    assert_eq!(places(&refused), ["metadata.model.hearing.detector"]);
+    body["metadata"]["model"]["hearing"]["detector"] = json!("earshot");
+    let id = house.agent(body).await;
+    let silero = json!({"metadata": {"model": {"hearing": {"detector": "silero"}}}});
+    let refused = patch(&house, &id, silero).await;
+    assert_eq!(places(&refused), ["metadata.model.hearing.detector"]);
+}
+
+#[tokio::test]
 async fn anothers_agent_cannot_be_changed_nor_handed_off() {
     let house = House::open().await;
     let id = house.agent(minimal()).await;

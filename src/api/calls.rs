@@ -14,8 +14,8 @@ use super::convert::{arguments, participant_bodies, timestamp};
 use super::error::ApiError;
 use super::rest::page_limit;
 use super::wire::{
-    CallSummaryBody, CallsBody, CallsQuery, ErrorBody, LineBody, PastCallBody, PastHandOffBody,
-    ToolCallBody, TurnBody,
+    CallSummaryBody, CallsBody, CallsQuery, ErrorBody, GatewayShareBody, LatencyBody, LineBody,
+    PastCallBody, PastHandOffBody, ToolCallBody, TurnBody,
 };
 use crate::agent::{Line, ToolRecord, TurnRecord};
 use crate::ids::{AgentId, CallId};
@@ -134,6 +134,7 @@ fn line_body(line: Line) -> LineBody {
 fn turn_body(turn: TurnRecord) -> TurnBody {
     TurnBody {
         latency_ms: turn.latency_ms(),
+        latency: latency_body(&turn),
         participant_id: turn.participant.map(|id| id.to_string()),
         speech_start_ms: turn.speech_start_ms,
         speech_end_ms: turn.speech_end_ms,
@@ -145,6 +146,18 @@ fn turn_body(turn: TurnRecord) -> TurnBody {
         heard_ms: turn.heard_ms,
         interrupted: turn.interrupted,
     }
+}
+
+fn latency_body(turn: &TurnRecord) -> Option<LatencyBody> {
+    let latency = turn.latency()?;
+    let taker = if turn.turn_end_is_ours { "gateway" } else { "model" };
+    Some(LatencyBody {
+        total_ms: latency.total_ms,
+        end_of_turn_ms: latency.end_of_turn_ms,
+        end_of_turn_by: latency.end_of_turn_ms.map(|_| taker),
+        model_ms: latency.model_ms,
+        gateway_us: GatewayShareBody { uplink: latency.uplink_us, downlink: latency.downlink_us },
+    })
 }
 
 fn tool_call_body(tool: ToolRecord) -> ToolCallBody {

@@ -10,8 +10,9 @@ use super::wire::{
     TurnDetectionBody, raw_json,
 };
 use crate::agent::{
-    AgentSpec, BargeIn, CallView, Command, ContextUpdate, JoinRequest, ModelSpec, Notification,
-    Participant, SpeakStatus, ToolCancel, ToolResult, ToolSpec, TurnDetection, VoiceStatus,
+    AgentSpec, BargeIn, CallView, Command, ContextUpdate, Hearing, JoinRequest, ModelSpec,
+    Notification, Participant, SpeakStatus, ToolCancel, ToolResult, ToolSpec, TurnDetection,
+    VoiceStatus,
 };
 use crate::ids::{AgentId, CallId, ToolCallId};
 use crate::privacy::{Pii, Secret};
@@ -68,7 +69,8 @@ fn spec_of(name: String, metadata: Metadata) -> AgentSpec {
 }
 
 fn model_spec(model: ModelBody, voice_id: Option<String>) -> ModelSpec {
-    let ModelBody { profile, voice, greeting, turn_detection, barge_in, trim_silence } = model;
+    let ModelBody { profile, voice, greeting, turn_detection, barge_in, trim_silence, hearing } =
+        model;
     let usual = ModelSpec::default();
     ModelSpec {
         profile,
@@ -89,6 +91,11 @@ fn model_spec(model: ModelBody, voice_id: Option<String>) -> ModelSpec {
             echo_guard: barge_in.echo_guard.unwrap_or(usual.barge_in.echo_guard),
         },
         trim_silence: trim_silence.unwrap_or(usual.trim_silence),
+        hearing: Hearing {
+            detector: hearing.detector.unwrap_or(usual.hearing.detector),
+            noise_suppression: hearing.noise_suppression.unwrap_or(usual.hearing.noise_suppression),
+            gain_control: hearing.gain_control.unwrap_or(usual.hearing.gain_control),
+        },
     }
 }
 

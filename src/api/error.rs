@@ -9,8 +9,8 @@ use super::wire::{BadBody, ErrorBody, Mistake};
 use crate::agent::{Rejection, RoomFailure};
 use crate::ids::AgentId;
 use crate::runtime::{
-    CallError, CreateError, CreateRoomError, FindError, FindRoomError, HandOffError, ListError,
-    UpdateError,
+    CallError, CreateError, CreateRoomError, EnterError, FindError, FindRoomError, HandOffError,
+    ListError, UpdateError,
 };
 
 /// A refusal, with all that its envelope holds.
@@ -194,6 +194,18 @@ impl From<FindRoomError> for ApiError {
         match error {
             FindRoomError::NotFound => RoomFailure::NotFound.into(),
             FindRoomError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<EnterError> for ApiError {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Room(failure) => failure.into(),
+            EnterError::Refused(refusal) => Self {
+                retry_after: Some(refusal.retry_after_seconds()),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "CAPACITY", refusal.to_string())
+            },
         }
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod health;
 mod hosting;
 mod limits;
+mod metrics;
 mod rest;
 mod rooms;
 mod serve;
@@ -80,6 +81,7 @@ pub fn router(gateway: Gateway, config: ApiConfig) -> Router {
 fn routes() -> (Router<Api>, Description) {
     let (routes, described) = OpenApiRouter::new()
         .merge(health::routes())
+        .merge(metrics::routes())
         .merge(rest::routes())
         .merge(accounts::routes())
         .merge(calls::routes())

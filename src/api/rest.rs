@@ -55,7 +55,7 @@ async fn create(
     let body = NewAgentBody::parse(&text)?;
     let on_duplicate = body.on_duplicate;
     let new = new_agent(body);
-    check_profile(&api, &new.spec, "")?;
+    check_model(&api, &new.spec, "")?;
     let error = match api.gateway.create(&owner, new).await {
         Ok(view) => return Ok(created(view)),
         Err(error) => error,
@@ -143,7 +143,7 @@ async fn update(
 ) -> Result<Json<AgentBody>, ApiError> {
     let change = agent_change(AgentChangeBody::parse(&text)?);
     if let Some(metadata) = &change.metadata {
-        check_profile(&api, &metadata.spec, "")?;
+        check_model(&api, &metadata.spec, "")?;
     }
     Ok(Json(shown(api.gateway.update(&owner, &AgentId::new(id), change).await?)))
 }
@@ -204,7 +204,7 @@ async fn hand_off(
     let HandOffBody { to, context, reason } = HandOffBody::parse(&text)?;
     let heir = heir(to);
     if let Heir::New(new) = &heir {
-        check_profile(&api, &new.spec, "to.")?;
+        check_model(&api, &new.spec, "to.")?;
     }
     let from = AgentId::new(id);
     let wish = HandOffWish { heir, reason, context: context.map(Pii::new) };
@@ -238,6 +238,12 @@ async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What an agent chooses must be here.
+fn check_model(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiError> {
+    check_profile(api, spec, prefix)?;
+    check_detector(api, spec, prefix)
+}
+
 /// A profile that is not there would be found out only when the agent is to think.
 fn check_profile(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiError> {
     let Some(profile) = &spec.model.profile else { return Ok(()) };
@@ -250,6 +256,15 @@ fn check_profile(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiErr
         known => format!("must be one of: {}", known.join(", ")),
     };
     Err(ApiError::invalid(&format!("{prefix}metadata.model.profile"), &message))
+}
+
+/// A detector that is not there would be found out only when the agent is to join a call.
+fn check_detector(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiError> {
+    if api.gateway.detects_by(spec.model.hearing.detector) {
+        return Ok(());
+    }
+    let message = "must be webrtc or earshot: this gateway does not have the model of silero";
+    Err(ApiError::invalid(&format!("{prefix}metadata.model.hearing.detector"), message))
 }
 
 /// How many rows a page is to have, as the query says.

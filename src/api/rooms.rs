@@ -98,7 +98,7 @@ async fn script() -> impl IntoResponse {
             max_length = 64),
     ),
     request_body(content = String, content_type = "application/sdp",
-        description = "An SDP offer: audio, `sendrecv`, Opus."),
+        description = "An SDP offer: audio, `sendrecv`, Opus or G.711 (PCMU, PCMA)."),
     responses(
         (status = 201, description = "The SDP answer.", body = String,
             content_type = "application/sdp",
@@ -116,7 +116,8 @@ async fn script() -> impl IntoResponse {
         (status = 404, body = ErrorBody, description = "`ROOM_NOT_FOUND`, `ROOM_CLOSED`: there \
             is no such room."),
         (status = 503, body = ErrorBody, description = "`ROOM_FULL`, `ROOM_UNREACHABLE`: there \
-            is no place at this moment."),
+            is no place at this moment; `CAPACITY`: the gateway could not serve another caller \
+            well, or too many come at once."),
     ),
 )]
 async fn enter(

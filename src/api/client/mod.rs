@@ -153,17 +153,17 @@ impl Client {
     }
 
     async fn command(&mut self, command: Command) -> Result<Result<(), CommandError>, End> {
-        match self.turn().await? {
+        match self.turn(&command).await? {
             Ok(turn) => Ok(turn.command(command).await),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    /// Waits for a turn at the agent's door. Until then nothing of the message has happened, so
-    /// whatever the agent tells in the meantime is told at once.
-    async fn turn(&mut self) -> Result<Result<Turn, CommandError>, End> {
+    /// Waits for a turn at the agent's door, and for a join, at the gateway's. Until then nothing
+    /// of the message has happened, so whatever the agent tells in the meantime is told at once.
+    async fn turn(&mut self, command: &Command) -> Result<Result<Turn, CommandError>, End> {
         let (gateway, agent) = (self.access.gateway.clone(), self.access.agent.clone());
-        let turn = gateway.turn(&agent);
+        let turn = gateway.turn(&agent, command);
         let mut turn = std::pin::pin!(turn);
         loop {
             tokio::select! {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::fields::{BadBody, Fields, read_body};
+use crate::agent::{Detector, NoiseSuppression};
 
 /// A wish for a new agent, found to be in order.
 #[derive(Debug, PartialEq)]
@@ -61,6 +62,7 @@ pub(in crate::api) struct ModelBody {
     pub(in crate::api) turn_detection: TurnDetectionBody,
     pub(in crate::api) barge_in: BargeInBody,
     pub(in crate::api) trim_silence: Option<bool>,
+    pub(in crate::api) hearing: HearingBody,
 }
 
 /// Who says when a participant's turn is over.
@@ -81,6 +83,14 @@ pub(in crate::api) struct BargeInBody {
     pub(in crate::api) enabled: Option<bool>,
     pub(in crate::api) min_speech_ms: Option<u64>,
     pub(in crate::api) echo_guard: Option<bool>,
+}
+
+/// How others' sound is made ready, and told from noise.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::api) struct HearingBody {
+    pub(in crate::api) detector: Option<Detector>,
+    pub(in crate::api) noise_suppression: Option<NoiseSuppression>,
+    pub(in crate::api) gain_control: Option<bool>,
 }
 
 impl NewAgentBody {
@@ -170,7 +180,34 @@ fn read_model(fields: &mut Fields<'_>) -> ModelBody {
             }
         }),
         trim_silence: fields.boolean("trimSilence"),
+        hearing: fields.object("hearing").map_or_else(HearingBody::default, |mut hearing| {
+            HearingBody {
+                detector: read_detector(&mut hearing),
+                noise_suppression: read_noise_suppression(&mut hearing),
+                gain_control: hearing.boolean("gainControl"),
+            }
+        }),
     }
+}
+
+fn read_detector(fields: &mut Fields<'_>) -> Option<Detector> {
+    let word = fields.word("detector", &DETECTORS.map(|(word, _)| word))?;
+    DETECTORS.into_iter().find_map(|(known, detector)| (known == word).then_some(detector))
+}
+
+/// A level, or false.
+fn read_noise_suppression(fields: &mut Fields<'_>) -> Option<NoiseSuppression> {
+    let value = fields.get("noiseSuppression")?;
+    if *value == false {
+        return Some(NoiseSuppression::Off);
+    }
+    let mut levels = SUPPRESSIONS.into_iter();
+    let level = levels.find_map(|(word, level)| (*value == word).then_some(level));
+    if level.is_none() {
+        let words = SUPPRESSIONS.map(|(word, _)| word).join(", ");
+        fields.mistake("noiseSuppression", format!("must be false, or one of: {words}"));
+    }
+    level
 }
 
 /// The model's way is passed on as it is; ours has a type of its own, and is what null means.
@@ -266,6 +303,14 @@ fn schema_of(properties: Map<String, Value>, required: Vec<Value>) -> Value {
     )
 }
 
+pub(super) const DETECTORS: [(&str, Detector); 3] =
+    [("webrtc", Detector::Webrtc), ("earshot", Detector::Earshot), ("silero", Detector::Silero)];
+pub(super) const SUPPRESSIONS: [(&str, NoiseSuppression); 3] = [
+    ("low", NoiseSuppression::Low),
+    ("moderate", NoiseSuppression::Moderate),
+    ("high", NoiseSuppression::High),
+];
+
 /// The one kind of agent there is.
 pub(in crate::api) const AGENT_TYPE: &str = "HUMA-0.1";
 
@@ -337,6 +382,17 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_suppressed_by_a_level_or_not_at_all() {
+        let read = |value: Value| {
+            let model = json!({"hearing": {"noiseSuppression": value}});
+            read_model_of(&model).expect("in order").hearing.noise_suppression
+        };
+        assert_eq!(read(json!(null)), None);
+        assert_eq!(read(json!(false)), Some(NoiseSuppression::Off));
+        assert_eq!(read(json!("moderate")), Some(NoiseSuppression::Moderate));
+    }
+
+    #[test]
     fn mistakes_of_how_an_agent_speaks_have_their_places() {
         let paths = |model: Value| match read_model_of(&model) {
             Err(mistakes) => mistakes,
@@ -350,6 +406,10 @@ mod tests {
         assert_eq!(paths(wrong), [at("turnDetection.silenceMs")]);
         let wrong = json!({"turnDetection": {"type": 5}});
         assert_eq!(paths(wrong), [at("turnDetection.type")]);
+        let wrong =
+            json!({"hearing": {"detector": "ears", "noiseSuppression": true, "gainControl": 1}});
+        let all = ["hearing.detector", "hearing.noiseSuppression", "hearing.gainControl"].map(at);
+        assert_eq!(paths(wrong), all);
         let wrong = json!({"turnDetection": "server_vad", "trimSilence": "yes"});
         assert_eq!(paths(wrong), [at("turnDetection"), at("trimSilence")]);
     }

@@ -11,6 +11,7 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::agent::SUPPRESSIONS;
 use super::words::AgentTypeWord;
 
 /// What a new agent is made from.
@@ -190,6 +191,51 @@ struct ModelSchema {
     barge_in: Option<BargeInSchema>,
     /// Whether silence that the model puts before an answer is left out; true unless given.
     trim_silence: Option<bool>,
+    #[schema(inline)]
+    hearing: Option<HearingSchema>,
+}
+
+/// How the sound of each participant is made ready, and told from noise.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct HearingSchema {
+    /// What tells speech from other sound; `webrtc` unless given. `silero` is refused where the
+    /// gateway does not have its model.
+    #[schema(inline)]
+    detector: Option<DetectorWord>,
+    #[schema(inline)]
+    noise_suppression: Option<NoiseSuppressionSchema>,
+    /// Whether quiet voices are made louder; false unless given.
+    gain_control: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+enum DetectorWord {
+    Webrtc,
+    Earshot,
+    Silero,
+}
+
+/// How much of a steady noise is taken away, if any.
+struct NoiseSuppressionSchema;
+
+impl PartialSchema for NoiseSuppressionSchema {
+    fn schema() -> RefOr<Schema> {
+        let words = SUPPRESSIONS.map(|(word, _)| word);
+        let level = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+        let off = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
+        let null = ObjectBuilder::new().schema_type(Type::Null);
+        let either = AnyOfBuilder::new().item(level).item(off).item(null);
+        let about = "How much of a steady noise is taken away: 6, 12 or 18 dB; false unless given.";
+        RefOr::T(either.description(Some(about)).into())
+    }
+}
+
+impl ToSchema for NoiseSuppressionSchema {
+    fn name() -> Cow<'static, str> {
+        "NoiseSuppression".into()
+    }
 }
 
 /// How the agent may be spoken over.
@@ -418,6 +464,9 @@ mod tests {
                 "profile": "p", "voice": "v", "greeting": "g",
                 "turnDetection": {"type": "semantic_vad"}, "trimSilence": true,
                 "bargeIn": {"enabled": true, "minSpeechMs": 160, "echoGuard": true},
+                "hearing": {
+                    "detector": "webrtc", "noiseSuppression": "low", "gainControl": true,
+                },
             },
             "tools": [{
                 "name": "t", "description": "d", "timeoutSeconds": 5, "filler": "f",

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::ParticipantBody;
-use super::words::{OutcomeWord, SpeakerWord};
+use super::words::{OutcomeWord, SpeakerWord, TakerWord};
 
 /// Which page of which calls is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -107,8 +107,43 @@ pub(in crate::api) struct TurnBody {
     /// From the end of speech to the first sound of the answer.
     #[schema(required = true)]
     pub(in crate::api) latency_ms: Option<u64>,
+    /// What that time was spent on; there only if somebody spoke and was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) latency: Option<LatencyBody>,
     pub(in crate::api) heard_ms: u64,
     pub(in crate::api) interrupted: bool,
+}
+
+/// What a caller has waited for, from the end of speech to the first sound of the answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Latency)]
+pub(in crate::api) struct LatencyBody {
+    /// All of it.
+    pub(in crate::api) total_ms: u64,
+    /// Until the turn was taken as over.
+    #[schema(required = true)]
+    pub(in crate::api) end_of_turn_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline, value_type = TakerWord, required = false)]
+    pub(in crate::api) end_of_turn_by: Option<&'static str>,
+    /// From then on until the model's first sound was here.
+    #[schema(required = true)]
+    pub(in crate::api) model_ms: Option<u64>,
+    pub(in crate::api) gateway_us: GatewayShareBody,
+}
+
+/// The gateway's own share, in microseconds.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = GatewayShare)]
+pub(in crate::api) struct GatewayShareBody {
+    /// From the packet of the last sound that the turn's end was seen by, to the model's socket.
+    #[schema(required = true)]
+    pub(in crate::api) uplink: Option<u64>,
+    /// From the model's first sound to its first packet.
+    #[schema(required = true)]
+    pub(in crate::api) downlink: Option<u64>,
 }
 
 /// How one tool call went.

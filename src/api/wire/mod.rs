@@ -26,8 +26,8 @@ pub(super) use asked::{
     AgentChangeSchema, HandOffSchema, NewAgentSchema, NewKeySchema, NewRoomSchema, NewUserSchema,
 };
 pub(super) use call::{
-    CallSummaryBody, CallsBody, CallsQuery, LineBody, PastCallBody, PastHandOffBody, ToolCallBody,
-    TurnBody,
+    CallSummaryBody, CallsBody, CallsQuery, GatewayShareBody, LatencyBody, LineBody, PastCallBody,
+    PastHandOffBody, ToolCallBody, TurnBody,
 };
 pub(super) use change::{AgentChangeBody, HandOffBody, SuccessorBody};
 pub(super) use event::{EventKind, ParticipantBody, RoomEvent, ServerEvent};

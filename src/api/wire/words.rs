@@ -67,6 +67,14 @@ pub(super) enum SpeakerWord {
     Agent,
 }
 
+/// Who has taken a turn as over: the model, or we in its place.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum TakerWord {
+    Model,
+    Gateway,
+}
+
 /// How a tool call went.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
