@@ -1,7 +1,7 @@
 //! A human in the rehearsal: a microphone that picks up speech, coughs and echo, and an encoder.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -63,6 +63,7 @@ impl Human {
         voice: &[i16],
         echo: Option<&Frame24k>,
         now: Duration,
+        at: Instant,
     ) -> Option<OpusPacket> {
         let mut frame = self.frame(voice, now);
         for (sample, echo) in frame.iter_mut().zip(echo.into_iter().flat_map(|frame| frame.iter()))
@@ -84,6 +85,7 @@ impl Human {
             timestamp: self.frames.wrapping_mul(RTP_TICKS_PER_FRAME),
             marker: self.frames == 0,
             payload,
+            at,
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.frames = self.frames.wrapping_add(1);

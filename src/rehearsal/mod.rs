@@ -36,6 +36,9 @@
 //!
 //! agent greeting "Hello." | instructions "…" | half-duplex | min-speech 200ms | no-echo-guard
 //! agent keeps-silence                  the silence before answers is not left out
+//! agent detector earshot               or webrtc: what tells speech from noise
+//! agent noise-suppression low          or moderate, or high
+//! agent gain-control                   quiet voices are made louder
 //! agent turns gateway 500ms            we say when a turn is over; or: turns model {"type": ".."}
 //! agent tool weather "What it is for" timeout 5 filler "One moment."
 //! tool weather after 1.5 {"c":20}      what a client answers; a text in quotes is a failure
@@ -49,6 +52,7 @@
 //! told; `->` what the model is told, `->2` on its second socket, and what it refuses; `sound` and
 //! `silence` as the humans hear the agent.
 
+mod agent;
 mod answer;
 mod human;
 mod manner;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::agent;
 use super::manner::Manner;
 use super::words::{Line, lines, number, range, seconds};
-use crate::agent::{AgentSpec, ToolSpec, TurnDetection};
+use crate::agent::AgentSpec;
 
 /// Everything that happens in a rehearsal and is not decided by what is rehearsed.
 #[derive(Clone, Debug, Default)]
@@ -272,7 +273,7 @@ impl Script {
             }
             "model" => self.take_model(words),
             "tool" => self.take_tool(words),
-            "agent" => self.take_agent(words),
+            "agent" => agent::take(&mut self.agent, words),
             "at" => {
                 let at = seconds(&words.word()?)?;
                 words.keyword("client")?;
@@ -359,31 +360,6 @@ impl Script {
         Ok(())
     }
 
-    fn take_agent(&mut self, words: &mut Line) -> Result<(), String> {
-        let model = &mut self.agent.model;
-        match words.word()?.as_str() {
-            "greeting" => model.greeting = Some(words.quoted().ok_or("which greeting?")?),
-            "instructions" => self.agent.instructions = words.quoted().unwrap_or_default(),
-            "half-duplex" => model.barge_in.enabled = false,
-            "min-speech" => model.barge_in.min_speech = seconds(&words.word()?)?,
-            "no-echo-guard" => model.barge_in.echo_guard = false,
-            "keeps-silence" => model.trim_silence = false,
-            "turns" => {
-                model.turn_detection = match words.word()?.as_str() {
-                    "gateway" => TurnDetection::Gateway { silence: seconds(&words.word()?)? },
-                    "model" => TurnDetection::Model { json: words.json().ok_or("how?")? },
-                    other => return Err(format!("{other:?} takes no turns")),
-                };
-            }
-            "tool" => {
-                let tool = tool(words)?;
-                self.agent.tools.push(tool);
-            }
-            other => return Err(format!("an agent has no {other:?}")),
-        }
-        Ok(())
-    }
-
     /// The person that the next word names, or the first.
     fn named(&mut self, words: &mut Line) -> usize {
         let name = words.name();
@@ -401,24 +377,6 @@ impl Script {
             self.people.len() - 1
         })
     }
-}
-
-fn tool(words: &mut Line) -> Result<ToolSpec, String> {
-    let mut tool = ToolSpec {
-        name: words.word()?,
-        description: words.quoted().unwrap_or_default(),
-        parameters_json: r#"{"type":"object"}"#.into(),
-        timeout: Duration::from_secs(30),
-        filler: None,
-    };
-    while let Some(option) = words.name() {
-        match option.as_str() {
-            "timeout" => tool.timeout = seconds(&words.word()?)?,
-            "filler" => tool.filler = Some(words.quoted().ok_or("which filler?")?),
-            other => return Err(format!("a tool has no {other:?}")),
-        }
-    }
-    Ok(tool)
 }
 
 fn answer(first: &str, words: &mut Line) -> Result<Answer, String> {

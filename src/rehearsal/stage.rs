@@ -71,6 +71,7 @@ impl Stage {
             limits: Arc::new(Limits::default()),
             expires_at: None,
             own: ParticipantId::new("agent"),
+            silero: None,
         };
         let people = script.people.iter().cloned();
         let humans = people.map(|person| Human::new(person, recording.take()));
@@ -201,7 +202,8 @@ impl Stage {
         for human in &mut self.humans {
             let echo = echo.take();
             if human.is_there(self.now) && self.is_in_room {
-                let packet = human.packet(&self.voice, echo.as_ref(), self.now);
+                let packet =
+                    human.packet(&self.voice, echo.as_ref(), self.now, self.start + self.now);
                 self.facts.extend(packet.map(Stimulus::Packet));
             }
         }
@@ -288,10 +290,10 @@ impl Stage {
                     own.for_each(|link| self.server.disconnect(LinkId(link)));
                 }
             }
-            Effect::Hear(frame) => {
+            Effect::Hear(heard) => {
                 let now = self.instant();
                 if let Some(mind) = &mut self.mind {
-                    mind.conversation.handle_frame(&frame, now);
+                    mind.conversation.handle_frame(&heard.frame, now);
                 }
             }
             Effect::Send(packet) => {
@@ -351,7 +353,12 @@ impl Stage {
                 self.timeline.asked(self.now, link, &text);
                 self.server.take(link, &text, self.now);
             }
-            Output::SendFrame { link, frame } => self.server.hear(global(link), &frame, self.now),
+            Output::SendFrame { link, frame } => {
+                let frame = self.mind.as_ref().and_then(|mind| mind.conversation.frame(frame));
+                if let Some(frame) = frame {
+                    self.server.hear(global(link), frame, self.now);
+                }
+            }
             Output::Ping(link) => self.put(self.now + 2 * NETWORK, Happening::Pong(global(link))),
             Output::Close(link) => self.server.disconnect(global(link)),
             Output::Item(item) => self.feed(Stimulus::Model(item)),

@@ -27,16 +27,16 @@ fn noises_do_not_end_what_the_agent_says() {
     2.14 sound
     3.34 speak a1 "Once upon a time there was a bridge."
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.86 vad_end ann
     3.86 sound
     5.06 vad_start ann
-    5.06 silence after 1200 ms
-    5.42 vad_end ann
-    5.42 sound
-    8.78 a1 finished, heard 6000 ms "Once upon a time there was a bridge."
-    8.78 status idle
-    8.80 silence after 3380 ms
+    5.08 silence after 1220 ms
+    5.40 vad_end ann
+    5.40 sound
+    8.76 a1 finished, heard 6000 ms "Once upon a time there was a bridge."
+    8.76 status idle
+    8.78 silence after 3380 ms
     "#);
 }
 
@@ -64,7 +64,7 @@ fn an_uh_huh_does_not_end_what_an_agent_says_that_wants_whole_words() {
     2.14 sound
     3.14 speak a1 "Once upon a time there was a bridge."
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     4.22 vad_end ann
     4.22 sound
     4.72 transcript ann "uh-huh"
@@ -150,7 +150,7 @@ fn one_interruption_after_another_leaves_the_agent_able_to_speak() {
      5.64 sound
      7.44 speak a2 "Un, deux, trois, quatre, cinq, six, sept, huit, neuf, dix."
      8.06 vad_start ann
-     8.06 silence after 2420 ms
+     8.08 silence after 2440 ms
      8.20 status idle
      8.20 a2 cut, heard 2420 ms "Un, deux,"
      8.20 -> truncate a2 at 2420 ms
@@ -341,7 +341,7 @@ fn nothing_of_a_cut_answer_is_heard_before_the_next_one() {
     let sound: Vec<_> = sound.map(|(at, line)| format!("{:.2} {line}", at.as_secs_f64())).collect();
     assert_snapshot!(sound.join("\n"), @r"
     2.14 sound
-    4.00 silence after 1860 ms
+    4.02 silence after 1880 ms
     6.30 sound
     7.30 silence after 1000 ms
     ");

@@ -74,7 +74,7 @@ fn an_empty_room_costs_nothing_and_who_comes_back_is_known() {
      4.00 ann is gone: fell silent
      4.00 a1 cut, heard 1860 ms ""
      4.00 status idle
-     4.00 silence after 1860 ms
+     4.02 silence after 1880 ms
      8.00 bob comes in
      8.00 model socket 1001 opens
      8.02 ->1001 item system "The conversation so far:\nann said: my name is An..."
@@ -145,7 +145,7 @@ fn a_tool_of_an_answer_that_was_broken_off_does_not_run() {
     2.14 status acting
     2.14 sound
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.70 status idle
     3.70 a1 cut, heard 1420 ms "Good"
     3.70 -> cancel r1

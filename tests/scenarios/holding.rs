@@ -135,7 +135,7 @@ fn a_barge_in_by_our_ear_cancels_and_cuts() {
     2.16 status acting
     2.16 sound
     4.06 vad_start ann
-    4.06 silence after 1900 ms
+    4.08 silence after 1920 ms
     4.20 status idle
     4.20 a1 cut, heard 1900 ms "Once"
     4.20 -> cancel r1
@@ -320,7 +320,7 @@ fn who_speaks_over_the_agents_echo_is_heard() {
     2.14 sound
     3.34 speak a1 "Once upon a time there was a bridge."
     4.58 vad_start ann
-    4.58 silence after 2440 ms
+    4.60 silence after 2460 ms
     4.72 status idle
     4.72 a1 cut, heard 2440 ms "Once upon a"
     4.72 -> truncate a1 at 2440 ms

@@ -24,7 +24,7 @@ fn a_greeting_can_be_cut() {
     0.32 sound
     1.12 speak a1 "Hello, and welcome to the bridge."
     1.56 vad_start ann
-    1.56 silence after 1240 ms
+    1.58 silence after 1260 ms
     1.70 status idle
     1.70 a1 cut, heard 1240 ms "Hello, and"
     1.70 -> truncate a1 at 1240 ms
@@ -108,7 +108,7 @@ fn who_leaves_while_the_agent_speaks_silences_it() {
     4.00 ann is gone: hung up
     4.00 a1 cut, heard 1860 ms "Once upon a"
     4.00 status idle
-    4.00 silence after 1860 ms
+    4.02 silence after 1880 ms
     "##);
 }
 
@@ -242,7 +242,7 @@ fn who_is_muted_falls_silent_and_answers_nobody() {
      3.00 status idle
      3.00 -> cancel r1
      3.00 -> truncate a1 at 860 ms
-     3.00 silence after 860 ms
+     3.02 silence after 880 ms
      4.06 vad_start ann
      5.16 vad_end ann
      5.35 status thinking

@@ -25,7 +25,7 @@ fn a_cut_in_an_answer_that_is_still_coming_names_no_more_than_has_come() {
     2.14 status acting
     2.14 sound
     4.56 vad_start ann
-    4.56 silence after 2420 ms
+    4.58 silence after 2440 ms
     4.70 status idle
     4.70 a1 cut, heard 2420 ms "Once upon a"
     4.70 -> cancel r1
@@ -255,7 +255,7 @@ fn a_minute_of_sound_that_has_come_in_a_second_stops_at_once() {
     2.14 sound
     3.14 speak a1 "Once upon a time, and so on for a minute."
     5.06 vad_start ann
-    5.06 silence after 2920 ms
+    5.08 silence after 2940 ms
     5.20 status idle
     5.20 a1 cut, heard 2920 ms ""
     5.20 -> truncate a1 at 2920 ms

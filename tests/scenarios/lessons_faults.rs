@@ -73,7 +73,7 @@ fn an_answer_that_the_server_breaks_off_for_nothing_leaves_nobody_hanging() {
      3.50 a1 cut, heard 1360 ms "Once upon"
      3.50 -> cancel r1
      3.50 -> truncate a1 at 1360 ms
-     3.50 silence after 1360 ms
+     3.52 silence after 1380 ms
      9.06 vad_start ann
     10.16 vad_end ann
     10.35 status thinking
@@ -161,7 +161,7 @@ fn a_tools_result_is_not_lost_by_an_interruption() {
     2.94 speak a1 "Let me look, it may take a while."
     2.94 tool tc1 weather {}
     3.06 vad_start ann
-    3.06 silence after 920 ms
+    3.08 silence after 940 ms
     3.20 a1 cut, heard 920 ms "Let me"
     3.20 -> truncate a1 at 920 ms
     4.94 status idle

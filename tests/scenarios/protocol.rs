@@ -137,7 +137,7 @@ fn the_names_of_the_first_version_are_understood() {
     2.14 sound
     2.74 speak a1 "Hello to you, and a good morning."
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.70 status idle
     3.70 a1 cut, heard 1420 ms "Hello to you,"
     3.70 -> truncate a1 at 1420 ms
@@ -266,7 +266,7 @@ fn a_call_of_an_answer_that_was_broken_off_is_not_made() {
     2.14 status acting
     2.14 sound
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.70 status idle
     3.70 a1 cut, heard 1420 ms "Let me look, and"
     3.70 -> cancel r1

@@ -290,7 +290,7 @@ fn a_socket_that_has_gone_deaf_is_noticed_and_replaced() {
      2.14 a1 started
      2.14 status acting
      2.14 sound
-     3.54 silence after 1400 ms
+     3.57 silence after 1430 ms
     18.34 error MODEL_RECONNECTING "it gives no sign of life"
     18.34 a1 finished, heard 1400 ms "Once "
     18.34 status thinking

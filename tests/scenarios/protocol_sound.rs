@@ -31,7 +31,7 @@ fn two_items_of_one_answer_are_counted_apart() {
     4.14 a2 started
     4.14 status acting
     5.56 vad_start ann
-    5.56 silence after 3420 ms
+    5.58 silence after 3440 ms
     5.70 status idle
     5.70 a2 cut, heard 1420 ms "Three, four,"
     5.70 -> truncate a2 at 1420 ms
@@ -71,7 +71,7 @@ fn items_that_nobody_has_heard_are_deleted() {
     2.94 speak a1 "One, two, three, four."
     3.34 speak a2 "Five, six."
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.70 status idle
     3.70 a1 cut, heard 1420 ms "One,"
     3.70 a2 cut, heard 0 ms ""
@@ -119,7 +119,7 @@ fn sound_that_comes_under_another_name_is_counted_under_it() {
     3.00 x2 started
     3.00 status acting
     3.56 vad_start ann
-    3.56 silence after 1560 ms
+    3.58 silence after 1580 ms
     3.70 status idle
     3.70 x2 cut, heard 560 ms ""
     3.70 -> cancel r1
@@ -164,7 +164,7 @@ fn sound_that_comes_after_its_cancel_is_not_heard() {
     2.14 status acting
     2.14 sound
     3.56 vad_start ann
-    3.56 silence after 1420 ms
+    3.58 silence after 1440 ms
     3.70 status idle
     3.70 a1 cut, heard 1420 ms "One,"
     3.70 -> cancel r1
@@ -274,7 +274,7 @@ fn a_minute_that_comes_in_three_seconds_is_heard_as_a_minute() {
      2.14 sound
      5.14 speak a1 "One two three four five six seven eight nine ten eleven twelve."
     50.06 vad_start ann
-    50.06 silence after 47920 ms
+    50.08 silence after 47940 ms
     50.20 status idle
     50.20 a1 cut, heard 47920 ms "One two three four five six seven eight nine ten"
     50.20 -> truncate a1 at 47920 ms
@@ -377,7 +377,7 @@ fn the_models_word_breaks_the_agent_off() {
     3.00 a1 cut, heard 860 ms "One,"
     3.00 -> cancel r1
     3.00 -> truncate a1 at 860 ms
-    3.00 silence after 860 ms
+    3.02 silence after 880 ms
     3.50 status thinking
     "##);
 }

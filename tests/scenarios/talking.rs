@@ -46,7 +46,7 @@ fn a_barge_in_cuts_the_answer_and_the_model_is_told_where() {
     3.32 status acting
     3.32 sound
     5.06 vad_start ann
-    5.06 silence after 1740 ms
+    5.08 silence after 1760 ms
     5.20 status idle
     5.20 a1 cut, heard 1740 ms "Once upon"
     5.20 -> cancel r1
@@ -83,7 +83,7 @@ fn a_cough_only_holds_the_answer() {
     2.82 sound
     3.62 speak a1 "Once upon a time there was a bridge."
     4.56 vad_start ann
-    4.56 silence after 1740 ms
+    4.58 silence after 1760 ms
     4.94 vad_end ann
     4.94 sound
     7.18 a1 finished, heard 4000 ms "Once upon a time there was a bridge."
@@ -330,7 +330,7 @@ fn what_a_client_has_said_is_said() {
     1.50 status idle
     1.50 -> cancel r1
     1.50 -> truncate a1 at 200 ms
-    1.50 silence after 200 ms
+    1.52 silence after 220 ms
     "##);
 }
 

@@ -342,7 +342,7 @@ fn an_interruption_takes_the_tool_back() {
     3.00 status idle
     3.00 -> output tc1 {"error":"the tool was interrupted"}
     3.00 -> truncate a1 at 860 ms
-    3.00 silence after 860 ms
+    3.02 silence after 880 ms
     7.74 refused UNKNOWN_TOOL_CALL
     "##);
 }

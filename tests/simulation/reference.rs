@@ -213,6 +213,7 @@ impl Reference {
                     self.set_mind(|_| Mind::Closed);
                 }
             }
+            Event::Room(RoomEvent::Quality { .. }) => {}
             Event::Room(RoomEvent::Failed(_) | RoomEvent::Left) => self.set_call(Stage::Out),
             Event::Model(event) => self.on_model(event, is_wanted, now),
             Event::Speech(_) => self.keep_awake(now),
