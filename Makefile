@@ -6,13 +6,20 @@ CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
 export CALLBRIDGE_CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test-deps demo serve test soak bench lint fmt doc clean
+.PHONY: help deps deps-silero test-deps demo serve test soak bench hearing load lint fmt doc clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install what building and running need (called by the others)
 	@scripts/deps
+
+deps-silero: deps ## install the speech detector silero, which agents may then choose
+	@scripts/silero
+
+hearing: deps-silero ## compare the speech detectors on recordings, which are downloaded
+	@scripts/hearing-sounds $(CALLBRIDGE_CACHE)/hearing
+	cargo bench --locked --bench hearing -- --compare $(CALLBRIDGE_CACHE)/hearing
 
 test-deps: ## install what only the tests need (called by `make test`)
 	@scripts/test-deps
@@ -32,6 +39,10 @@ soak: deps ## ten thousand agents from their making to their end, and five minut
 
 bench: deps ## measure the hot paths
 	cargo bench --locked
+
+load: deps ## call a gateway 1 to 100 times at once; the table goes into docs/performance.md
+	cargo run --locked --release -- load --calls 1,20,50,100 --duration 60 \
+		--table docs/performance.md --json $(CARGO_TARGET_DIR)/load.json --plot $(CARGO_TARGET_DIR)/load.svg
 
 lint: ## check the style; warnings are errors
 	cargo fmt --check

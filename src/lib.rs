@@ -5,6 +5,7 @@
 
 // Layer 0: words.
 pub mod ids;
+pub mod meter;
 pub mod privacy;
 pub mod sys;
 
@@ -30,4 +31,5 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod load;
 pub mod telemetry;

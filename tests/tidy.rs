@@ -11,24 +11,26 @@ use std::path::Path;
 const MAY_NAME: &[(&str, &[&str])] = &[
     // Layer 0: words.
     ("ids", &[]),
+    ("meter", &[]),
     ("privacy", &[]),
     ("sys", &[]),
     // Layer 1: pure cores.
     ("agent", &["ids", "privacy"]),
     ("media", &["ids"]),
     // Layer 2: adapters, which do not know each other.
-    ("models", &["ids", "privacy", "sys", "agent", "media"]),
-    ("rooms", &["ids", "privacy", "sys", "agent", "media"]),
+    ("models", &["ids", "meter", "privacy", "sys", "agent", "media"]),
+    ("rooms", &["ids", "meter", "privacy", "sys", "agent", "media"]),
     ("store", &["ids", "privacy", "sys", "agent"]),
     // Layer 3: the shell.
-    ("runtime", &["ids", "privacy", "sys", "agent", "media", "models", "rooms", "store"]),
+    ("runtime", &["ids", "meter", "privacy", "sys", "agent", "media", "models", "rooms", "store"]),
     // The same cores in simulated time.
-    ("rehearsal", &["ids", "privacy", "agent", "media", "models", "runtime"]),
+    ("rehearsal", &["ids", "meter", "privacy", "agent", "media", "models", "runtime"]),
     // Layer 4: what clients see, by handles and never by adapters.
-    ("api", &["ids", "privacy", "sys", "agent", "runtime"]),
+    ("api", &["ids", "meter", "privacy", "sys", "agent", "runtime"]),
     // Layer 5: how the process starts.
     ("config", &["privacy"]),
     ("telemetry", &["config"]),
+    ("load", &["ids", "privacy", "sys", "media", "models"]),
 ];
 /// Tests may name these anywhere: a test of a pure module needs an instant to begin with.
 const LAYER_0: &[&str] = &["ids", "privacy", "sys"];

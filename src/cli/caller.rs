@@ -207,6 +207,7 @@ impl Mouth {
             timestamp: self.timestamp,
             marker: self.sequence == 0,
             payload: self.encoder.encode(&frame),
+            at: clock::now(),
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(RTP_TICKS_PER_FRAME);

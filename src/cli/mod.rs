@@ -4,6 +4,7 @@ mod call;
 mod caller;
 pub mod check_config;
 mod demo;
+mod load;
 mod model;
 mod open_files;
 mod print;
@@ -40,6 +41,8 @@ enum Command {
     Model,
     /// A caller: plays a WAV into a call and records what it hears.
     Call(call::Args),
+    /// Many calls at once against a gateway, and a report of what they measure.
+    Load(Box<load::Args>),
     /// Live an agent's life again from its journal, and compare.
     Replay(replay::Args),
     /// Check the settings, and do nothing else.
@@ -92,13 +95,20 @@ fn start(command: Command, config: Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     open_files::raise_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Callers and model of a load share one thread, so that most of the machine is the gateway's.
+    let mut threads = if matches!(command, Command::Load(_)) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = threads.enable_all().build()?;
     let done = runtime.block_on(async {
         match command {
             Command::Serve => serve::run(config).await,
             Command::Demo(args) => demo::run(config, args).await,
             Command::Model => model::run(config).await,
             Command::Call(args) => call::run(args).await,
+            Command::Load(args) => load::run(*args).await,
             Command::CheckConfig | Command::Replay(_) => Ok(()),
         }
     });

@@ -26,6 +26,9 @@ pub(super) struct Args {
     /// What the model answers to it, as a scenario (docs/operations.md).
     #[arg(long, value_name = "FILE", requires = "wav")]
     script: Option<PathBuf>,
+    /// The model of the detector `silero`, for an agent that has heard by it.
+    #[arg(long, value_name = "FILE", conflicts_with = "wav")]
+    silero: Option<PathBuf>,
     /// Show the first difference from both sides, and what went before it.
     #[arg(long)]
     diff: bool,
@@ -69,7 +72,8 @@ fn play(wav: &Path, script: &Path) -> anyhow::Result<()> {
 fn live_again(journal: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let begun = clock::now();
     let mut before = VecDeque::with_capacity(CONTEXT);
-    let summary = Replay::open(journal)?.run(|moment| {
+    let silero = args.silero.as_deref().map(crate::app::read_silero).transpose()?;
+    let summary = Replay::open_with(journal, silero)?.run(|moment| {
         if args.events {
             tell(moment);
         }

@@ -10,6 +10,7 @@ mod harness;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use callbridge::media::{Decoder, OpusPacket};
 use callbridge::rooms::whip::{self, Call};
 use callbridge::sys::{clock, tasks};
 use harness::mind::{Answer, Mind, Session};
@@ -62,8 +63,9 @@ async fn whoever_speaks_over_the_agent_is_given_the_floor_by_our_own_ear() {
         let answer = Answer { name, ms: 10_000, text: "And so on, and so on.".to_owned() };
         session.begin(&answer).await;
         session.end(&answer, "completed").await;
-        call.packets.recv().await.expect("the agent speaks");
-        let mut ears = Ears { received: 1, last: clock::now() };
+        let first = call.packets.recv().await.expect("the agent speaks");
+        let mut ears = Ears { sounding: Sounding::new(), received: 0, last: clock::now() };
+        ears.hear(&first);
         let onset = ears.hear_while_saying(&mut call, &talk, said).await;
         said += talk.packets.len();
         let truncate = session.expect("conversation.item.truncate").await;
@@ -94,6 +96,7 @@ async fn a_caller_who_vanishes_costs_nothing_more() {
 
 /// What a caller hears while it speaks.
 struct Ears {
+    sounding: Sounding,
     received: usize,
     last: Instant,
 }
@@ -107,8 +110,7 @@ impl Ears {
             loop {
                 tokio::select! {
                     heard = call.packets.recv() => {
-                        heard.expect("the call is up");
-                        (self.received, self.last) = (self.received + 1, clock::now());
+                        self.hear(&heard.expect("the call is up"));
                     }
                     _ = clock.tick() => break,
                 }
@@ -119,6 +121,28 @@ impl Ears {
             }
         }
         onset
+    }
+
+    fn hear(&mut self, packet: &OpusPacket) {
+        self.received += usize::from(self.sounding.hears(packet));
+        self.last = clock::now();
+    }
+}
+
+/// Tells an answer's sound from the packet behind it that only leads into silence.
+struct Sounding(Decoder);
+
+impl Sounding {
+    fn new() -> Self {
+        Self(Decoder::new().expect("libopus gives a decoder"))
+    }
+
+    /// Whether a packet sounds to its end: the answers here are steady tones.
+    fn hears(&mut self, packet: &OpusPacket) -> bool {
+        self.0.decode(&packet.payload).expect("it is Opus");
+        let frame = self.0.pull().expect("20 ms");
+        let end: u32 = frame[360..].iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
+        end / 120 > 2000
     }
 }
 
@@ -136,7 +160,8 @@ async fn begin(house: &House, address: SocketAddr, number: usize) -> (Raw, Call)
 }
 
 async fn barge_in_again_and_again(call: Call, mut session: Session, number: usize) -> Vec<Cut> {
-    let mut ear = Ear { call, told: Vec::new(), received: Vec::new() };
+    let (told, received) = (Vec::new(), Vec::new());
+    let mut ear = Ear { call, sounding: Sounding::new(), told, received };
     for round in 0..CUTS_PER_CALL {
         // Spread without order over the first two seconds of an answer of four.
         let frames = 1 + (number * 7919 + round * 104_729) % 100;
@@ -169,6 +194,7 @@ async fn barge_in_again_and_again(call: Call, mut session: Session, number: usiz
 /// What a caller has received of each answer, and what the model was told of it.
 struct Ear {
     call: Call,
+    sounding: Sounding,
     told: Vec<(i64, Duration)>,
     received: Vec<i64>,
 }
@@ -180,7 +206,7 @@ impl Ear {
         let answers = self.received.len();
         loop {
             let packet = self.call.packets.recv().await.expect("the call is up");
-            self.count(packet.marker);
+            self.count(&packet);
             let is_next = self.received.len() > answers;
             if is_next && self.received.last().is_some_and(|count| *count >= frames) {
                 return;
@@ -192,17 +218,18 @@ impl Ear {
     async fn until_quiet(&mut self, quiet: Duration) -> Option<Instant> {
         let mut last = None;
         while let Ok(packet) = tokio::time::timeout(quiet, self.call.packets.recv()).await {
-            self.count(packet.expect("the call is up").marker);
+            self.count(&packet.expect("the call is up"));
             last = Some(clock::now());
         }
         last
     }
 
-    fn count(&mut self, begins: bool) {
-        if begins {
+    fn count(&mut self, packet: &OpusPacket) {
+        if packet.marker {
             self.received.push(0);
         }
-        *self.received.last_mut().expect("an answer begins with a marker") += 1;
+        let received = self.received.last_mut().expect("an answer begins with a marker");
+        *received += i64::from(self.sounding.hears(packet));
     }
 
     fn cuts(self) -> Vec<Cut> {

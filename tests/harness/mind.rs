@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callbridge::models::wire::{ServerEvent, output_audio_delta};
+use callbridge::models::wire::{PcmDecoder, ServerEvent, output_audio_delta};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +19,8 @@ pub(crate) struct Session {
     socket: WebSocketStream<TcpStream>,
     /// How many samples were heard so far.
     pub(crate) heard_samples: usize,
+    /// What was heard by [`Session::hear`].
+    sound: Vec<i16>,
 }
 
 /// Something to be said.
@@ -52,7 +54,7 @@ impl Mind {
     pub(crate) async fn try_session(&self) -> Option<Session> {
         let (stream, _) = self.listener.accept().await.ok()?;
         let socket = accept_async(stream).await.ok()?;
-        Some(Session { socket, heard_samples: 0 })
+        Some(Session { socket, heard_samples: 0, sound: Vec::new() })
     }
 }
 
@@ -77,6 +79,21 @@ impl Session {
             let base64 = event["audio"].as_str().expect("sound");
             self.heard_samples += base64.len() / 4 * 3 / 2;
         }
+    }
+
+    /// Hears until there are so many samples in all; gives them. Other events are left out.
+    pub(crate) async fn hear(&mut self, samples: usize) -> Vec<i16> {
+        while self.sound.len() < samples {
+            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            let message = next.expect("sound in time").expect("the client is there");
+            let Message::Text(text) = message.expect("a message") else { continue };
+            let event: Value = serde_json::from_str(&text).expect("JSON");
+            if event["type"] == "input_audio_buffer.append" {
+                let base64 = event["audio"].as_str().expect("sound");
+                self.sound.extend(PcmDecoder::default().decode(base64).expect("whole samples"));
+            }
+        }
+        self.sound.clone()
     }
 
     /// The next event of this type; others before it are left out.

@@ -24,7 +24,7 @@ use callbridge::api::{self, ApiConfig, Rates};
 use callbridge::models::ModelProfile;
 use callbridge::privacy::Secret;
 use callbridge::rooms::{Rooms, RoomsConfig};
-use callbridge::runtime::{Gateway, Journal, Models, Shell};
+use callbridge::runtime::{AdmissionPolicy, Gateway, Journal, Models, Shell};
 use callbridge::store::Store;
 use callbridge::sys::tasks::{self, Task};
 use conformance::Conformance;
@@ -59,11 +59,13 @@ struct Setup {
     model: Option<ModelProfile>,
     /// Where agents' lives are written down, if they are.
     journal: Option<Journal>,
+    /// Whether new calls are taken.
+    admission: AdmissionPolicy,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { open: true, model: None, journal: None }
+        Self { open: true, model: None, journal: None, admission: AdmissionPolicy::OPEN }
     }
 }
 
@@ -115,6 +117,12 @@ impl House {
         Self::build(store, Rates::default(), Setup { model, journal, ..Setup::default() }).await
     }
 
+    /// A gateway that refuses new calls by this policy.
+    pub(crate) async fn admitting(admission: AdmissionPolicy) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        Self::build(store, Rates::default(), Setup { admission, ..Setup::default() }).await
+    }
+
     async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
         store.ensure_bootstrap(&Secret::new(KEY), 1).await.expect("the bootstrap key");
         let rooms = Rooms::new(&RoomsConfig {
@@ -129,7 +137,7 @@ impl House {
         let profiles = profiles.chain([(SILENT.to_owned(), silent)]).collect();
         let models = Models { default: "none".into(), profiles };
         let shell = Shell::new(rooms.expect("a media port"), models, Limits::default());
-        let shell = shell.journaling(setup.journal);
+        let shell = shell.journaling(setup.journal).admitting(setup.admission);
         let gateway = Gateway::start(shell, store).await.expect("a gateway");
         let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)), rates };
         let router = api::router(gateway.clone(), config);

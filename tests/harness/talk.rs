@@ -4,6 +4,7 @@ use std::path::Path;
 
 use callbridge::ids::ParticipantId;
 use callbridge::media::{Converter, Encoder, Frame24k, OpusPacket};
+use callbridge::sys::clock;
 
 /// What a caller says: packets of 20 ms, and the first that is voiced.
 pub(crate) struct Talk {
@@ -25,6 +26,7 @@ impl Talk {
             timestamp: u32::try_from(number * 960).expect("short"),
             marker: number == 0,
             payload: encoder.encode(frame),
+            at: clock::now(),
         };
         Self { packets: frames.iter().enumerate().map(packet).collect(), onset }
     }

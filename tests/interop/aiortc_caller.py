@@ -1,6 +1,8 @@
 """A caller on another WebRTC stack (aiortc): joins a hosted room by WHIP, speaks, and records.
 
-Usage: aiortc_caller.py WHIP_URL WAV_TO_SAY WAV_TO_WRITE
+Usage: aiortc_caller.py WHIP_URL WAV_TO_SAY WAV_TO_WRITE [CODEC]
+
+CODEC is the only one it offers, like `PCMU`; without it, it offers all it has.
 
 Takes orders on standard input, one a line: `say` says the WAV once, `say PATH` another one; `hear MS`
 tells when so much more speech was heard; `mark` tells where in the recording we are; `hang up` waits
@@ -22,13 +24,14 @@ import aioice.ice
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCRtpSender
 from av import AudioFrame
 
 # Everything here is on one machine, and loopback is not among the addresses it looks for.
 aioice.ice.get_host_addresses = lambda *_, **__: ["127.0.0.1"]
 
 FRAME_SECONDS = 0.02
-HEARD_RATE = 48000
+HEARD_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 LOUD = 500
 QUIET_SECONDS = 0.6
 PATIENCE_SECONDS = 20
@@ -106,7 +109,8 @@ class Mouth(MediaStreamTrack):
 class Ear:
     """Keeps all that is heard, and when it last was more than silence."""
 
-    def __init__(self):
+    def __init__(self, rate):
+        self.rate = rate
         self.heard = array.array("h")
         self.last_loud = 0
         self.awaited = 0
@@ -117,7 +121,7 @@ class Ear:
                 frame = await track.recv()
             except MediaStreamError:
                 return
-            assert frame.format.name == "s16" and frame.sample_rate == HEARD_RATE, frame
+            assert frame.format.name == "s16" and frame.sample_rate == self.rate, frame
             channels = len(frame.layout.channels)
             samples = array.array("h", bytes(frame.planes[0])[: frame.samples * channels * 2])
             mono = samples[::channels]
@@ -138,7 +142,7 @@ class Ear:
         with wave.open(path, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(HEARD_RATE)
+            file.setframerate(self.rate)
             file.writeframes(self.heard.tobytes())
 
 
@@ -179,10 +183,20 @@ async def orders():
         yield line.decode().strip()
 
 
-async def main(url, to_say, to_write):
+def offer_only(peer, codec):
+    known = RTCRtpSender.getCapabilities("audio").codecs
+    chosen = [one for one in known if one.mimeType == f"audio/{codec}"]
+    assert chosen, known
+    for transceiver in peer.getTransceivers():
+        transceiver.setCodecPreferences(chosen)
+
+
+async def main(url, to_say, to_write, codec=None):
     wire, states = Wire(), []
-    peer, mouth, ear = RTCPeerConnection(), Mouth(to_say), Ear()
+    peer, mouth, ear = RTCPeerConnection(), Mouth(to_say), Ear(HEARD_RATES[codec or "opus"])
     peer.addTrack(mouth)
+    if codec:
+        offer_only(peer, codec)
     listening = []
     peer.on("track", lambda track: listening.append(asyncio.ensure_future(ear.listen(track))))
     resource = await connect(peer, url, states)
@@ -191,7 +205,7 @@ async def main(url, to_say, to_write):
         if verb == "say":
             mouth.say(what)
         elif verb == "hear":
-            ear.awaited = HEARD_RATE * int(what) // 1000
+            ear.awaited = ear.rate * int(what) // 1000
         elif verb == "mark":
             tell(at=len(ear.heard))
         elif order == "hang up":
@@ -206,7 +220,7 @@ async def main(url, to_say, to_write):
     await asyncio.gather(*listening)
     ear.write(to_write)
     rtp = {"sources": len(wire.sources), "packets": wire.packets, "missing": wire.missing}
-    tell(seconds=len(ear.heard) / HEARD_RATE, states=before, rtp=rtp)
+    tell(seconds=len(ear.heard) / ear.rate, states=before, rtp=rtp)
 
 
 asyncio.run(main(*sys.argv[1:]))

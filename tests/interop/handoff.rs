@@ -177,7 +177,19 @@ fn check_turns(call: &Value) {
         assert!(at("firstAudioMs") < at("lastAudioMs"), "{turn}");
         assert_eq!(at("latencyMs"), at("firstAudioMs") - at("speechEndMs"), "{turn}");
         assert!((100..8_000).contains(&at("latencyMs")), "{turn}");
+        check_latency(turn);
     }
+}
+
+/// What the caller has waited for adds up, and our own share is known.
+fn check_latency(turn: &Value) {
+    let latency = &turn["latency"];
+    let ms = |name: &str| latency[name].as_u64().unwrap_or_else(|| panic!("{name} in {turn}"));
+    assert_eq!(ms("totalMs"), turn["latencyMs"].as_u64().unwrap(), "{turn}");
+    assert!(ms("endOfTurnMs") + ms("modelMs") <= ms("totalMs"), "{turn}");
+    assert_eq!(latency["endOfTurnBy"], "model", "{turn}");
+    let share = &latency["gatewayUs"];
+    assert!(share["uplink"].is_u64() && share["downlink"].is_u64(), "{turn}");
 }
 
 fn agent(name: &str, voice: &str, greeting: &str, user_id: Value) -> Value {

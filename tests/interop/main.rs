@@ -21,7 +21,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use gateway::{Gateway, KEY};
-use peer::{Agent, Peer, caller, chromium, fixture, recording_of};
+use peer::{Agent, Peer, caller, chromium, fixture, recording_of, telephone};
 use serde_json::{Value, json};
 use sound::{missed, words_in, write_microphone};
 use tokio::time::timeout;
@@ -74,6 +74,26 @@ async fn an_aiortc_caller_asks_and_is_answered() {
 
     let words = words_in(&recording_of(&gateway, "Ann")).await;
     assert!(missed(&answer, &words).len() <= 2, "{words}");
+}
+
+#[tokio::test]
+async fn telephones_ask_and_are_answered() {
+    let gateway = Gateway::start().await;
+    for codec in ["PCMU", "PCMA"] {
+        let mut agent = Agent::create(&gateway).await;
+        agent.join(codec).await;
+        let mut ann = telephone(&gateway, codec, "repeat-after-me", codec).await;
+        agent.event("participant_joined").await;
+        ann.order("say").await;
+        let heard = agent.event_where("transcript", |event| event["isFinal"] == true).await;
+        assert!(missed(REPEAT, heard["text"].as_str().unwrap()).len() <= 3, "{codec}: {heard}");
+        let answer = agent.spoken().await;
+        ann.hang_up().await;
+        agent.event("participant_left").await;
+
+        let words = words_in(&recording_of(&gateway, codec)).await;
+        assert!(missed(&answer, &words).len() <= 3, "{codec}: {words} for {answer}");
+    }
 }
 
 #[tokio::test]
@@ -159,6 +179,7 @@ async fn visit(gateway: &Gateway, agent: &mut Agent, room: &str) -> Value {
     let answered = shown["captions"]["answered"].as_str().unwrap();
     assert_eq!(answered.split_once(':').unwrap().1.trim(), said);
     assert_eq!(shown["left"]["state"], "Not joined");
+    assert_eq!(shown["speaks"], json!(["audio/red"]), "it repeats itself, for we can use that");
     assert_eq!(shown["overflow"], 0, "the page fits a phone");
     assert_eq!(shown["faults"], json!([]));
     shown

@@ -164,10 +164,20 @@ impl Agent {
 /// A caller on aiortc who enters a room, and records to `{name}.wav` in the gateway's folder.
 pub(crate) async fn caller(gateway: &Gateway, room: &str, name: &str, says: &str) -> Peer {
     let url = gateway.whip(room, name);
-    let mut peer = Peer::python(
-        "aiortc_caller.py",
-        &[OsStr::new(&url), OsStr::new(&fixture(says)), recording_of(gateway, name).as_os_str()],
-    );
+    let (fixture, recording) = (fixture(says), recording_of(gateway, name));
+    called(&[OsStr::new(&url), fixture.as_os_str(), recording.as_os_str()]).await
+}
+
+/// The same, who knows this codec and no other.
+pub(crate) async fn telephone(gateway: &Gateway, room: &str, says: &str, codec: &str) -> Peer {
+    let url = gateway.whip(room, codec);
+    let (fixture, recording) = (fixture(says), recording_of(gateway, codec));
+    let args = [OsStr::new(&url), fixture.as_os_str(), recording.as_os_str(), OsStr::new(codec)];
+    called(&args).await
+}
+
+async fn called(args: &[&OsStr]) -> Peer {
+    let mut peer = Peer::python("aiortc_caller.py", args);
     peer.until("connected", |told| told["connection"] == "connected").await;
     peer
 }

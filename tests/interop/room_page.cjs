@@ -37,6 +37,16 @@ async function main() {
 async function visit(browser) {
   const context = await browser.newContext({ viewport: DESKTOP, colorScheme: "light" });
   context.setDefaultTimeout(PATIENCE_MS);
+  await context.addInitScript(() => {
+    const Plain = window.RTCPeerConnection;
+    window.peers = [];
+    window.RTCPeerConnection = class extends Plain {
+      constructor(...args) {
+        super(...args);
+        window.peers.push(this);
+      }
+    };
+  });
   const page = await context.newPage();
   const faults = [];
   page.on("pageerror", (error) => faults.push(String(error)));
@@ -70,12 +80,15 @@ async function visit(browser) {
     () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
   );
 
+  const speaks = await page.evaluate(() =>
+    window.peers.map((peer) => peer.getSenders()[0].getParameters().codecs[0].mimeType),
+  );
   await page.getByRole("button", { name: "Hang up" }).click();
   await page.getByRole("button", { name: "Join" }).waitFor();
   await person(page, "Carol").waitFor({ state: "detached" });
   const left = { state: await state.innerText(), people: await page.locator("#people li").allTextContents() };
   await shoot("left");
-  return { isLocked, people, captions, left, overflow, faults };
+  return { isLocked, people, captions, speaks, left, overflow, faults };
 }
 
 function person(page, name) {
