@@ -36,7 +36,6 @@ pub struct Downlink {
     cushion: Cushion,
     edge: Edge,
     tail: Frame24k,
-    late: Duration,
     packets: u64,
     closings: u64,
     /// What is to be told is due since then.
@@ -109,7 +108,6 @@ impl Downlink {
             cushion: Cushion::new(),
             edge: Edge::Silent,
             tail: Frame24k::SILENCE,
-            late: Duration::ZERO,
             packets: 0,
             closings: 0,
             made_at: now,
@@ -211,12 +209,6 @@ impl Downlink {
         Some(DownlinkOutput::Packet(self.speak(tick, pulled, now)))
     }
 
-    /// How long after its due instant the last packet was handed out.
-    #[must_use]
-    pub const fn lateness(&self) -> Duration {
-        self.late
-    }
-
     /// What was counted so far.
     #[must_use]
     pub const fn stats(&self) -> DownlinkStats {
@@ -296,7 +288,6 @@ impl Downlink {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         self.packets += 1;
-        self.late = tick.late;
         self.own.push(frame, tick.timestamp, now);
         OpusPacket {
             participant: self.participant.clone(),
@@ -639,15 +630,12 @@ mod tests {
     }
 
     #[test]
-    fn lateness_is_that_of_the_last_packet_and_what_is_skipped_is_counted() {
+    fn what_is_skipped_after_a_late_wake_up_is_counted() {
         let mut downlink = downlink();
         downlink.push(&id("a"), &[LOUD; 480 * 20]).unwrap();
         run_from(&mut downlink, 0, 1);
-        assert_eq!(downlink.lateness(), ms(0));
         run_from(&mut downlink, 27, 28);
-        assert_eq!(downlink.lateness(), ms(7));
         run_from(&mut downlink, 143, 144);
-        assert_eq!(downlink.lateness(), ms(3), "of three together, the last");
         assert_eq!(downlink.stats().skipped_frames, 3);
     }
 

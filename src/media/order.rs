@@ -22,8 +22,6 @@ pub struct Order {
     suspect: Option<OpusPacket>,
     /// How late an overtaken packet may be, from what was seen. It shrinks with every packet.
     reach: Duration,
-    /// How long another copy of a lost packet takes, where it is asked for.
-    round_trip: Option<Duration>,
     /// The packet behind the last gap that was given up.
     closed_by: Option<Overtaker>,
     stats: OrderStats,
@@ -74,17 +72,9 @@ impl Order {
             restarted: false,
             suspect: None,
             reach: Duration::ZERO,
-            round_trip: None,
             closed_by: None,
             stats: OrderStats::default(),
         }
-    }
-
-    /// From here on a gap waits for another copy of what is missing, which takes so long
-    /// from its asking (NACK, RFC 4585); `None` if nobody asks for one. Beyond [`GAP_WAIT_MAX`] it
-    /// is not waited for.
-    pub const fn expect_copies(&mut self, round_trip: Option<Duration>) {
-        self.round_trip = round_trip;
     }
 
     /// Takes a packet that arrived at `now`. Drain [`Order::poll`] afterwards.
@@ -144,9 +134,7 @@ impl Order {
             due = Some(due.map_or(missed_at, |due| due.min(missed_at)));
         }
         let (seen, due) = (seen?, due?);
-        let copy = self.round_trip.filter(|round_trip| *round_trip <= GAP_WAIT_MAX);
-        let copy_by = seen + copy.unwrap_or(Duration::ZERO);
-        Some((due + self.reach).max(copy_by).min(seen + GAP_WAIT_MAX))
+        Some((due + self.reach).clamp(seen, seen + GAP_WAIT_MAX))
     }
 
     /// What became of packets so far.
@@ -431,16 +419,6 @@ mod tests {
         assert!((ms(50)..ms(56)).contains(&wait(&mut order, 50)));
         assert!((ms(10)..ms(30)).contains(&wait(&mut order, 700)));
         assert_eq!(wait(&mut order, 700), ms(0));
-    }
-
-    #[test]
-    fn where_copies_are_asked_for_a_gap_waits_for_the_round_trip() {
-        let (mut order, now) = (running_at(10), start());
-        order.expect_copies(Some(ms(25)));
-        order.push(packet(12), now);
-        assert_eq!(order.deadline(), Some(now + ms(25)));
-        order.expect_copies(Some(ms(200)));
-        assert!(order.deadline() <= Some(now), "it would come too late");
     }
 
     #[test]

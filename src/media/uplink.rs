@@ -157,12 +157,6 @@ impl Uplink {
         }
     }
 
-    /// From here on a gap waits for a copy of what is missing, which takes so long to come after
-    /// it is asked for; `None` if nobody asks.
-    pub const fn expect_copies(&mut self, round_trip: Option<Duration>) {
-        self.order.expect_copies(round_trip);
-    }
-
     /// Hears on in this way: what is done to the sound, and what tells speech from the rest.
     pub fn set_hearing(&mut self, hearing: Hearing) {
         self.senses.set(hearing);
