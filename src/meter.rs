@@ -138,6 +138,14 @@ counters! {
     silence_frames by "fate" { SilenceGiven "given" SilenceRepaid "repaid" }
     /// Frames of 20 ms that went nowhere because a queue was full, by who did not take them.
     frames_refused by "by" { FrameModel "model" FrameRoom "room" }
+    /// Packets of agents' sound that left, by what is in them.
+    packets_sent by "kind" { SentSpeech "speech" SentClosing "closing" }
+    /// Times that an answer ran dry before its end, since the model was slower than speech.
+    underruns by "" { Underrun "" }
+    /// Frames of 20 ms by which agents' clocks were moved on, since they were served too late.
+    frames_skipped by "" { FrameSkipped "" }
+    /// Samples at 24 kHz that came when their answer had been broken off.
+    samples_unheard by "" { SampleUnheard "" }
     /// Clients that were disconnected because they did not take what they were told.
     clients_dropped by "" { ClientDropped "" }
 }

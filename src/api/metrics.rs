@@ -312,8 +312,10 @@ mod tests {
             let inside = series.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
             labels.extend(inside.split(',').filter_map(|label| Some(label.split_once('=')?.0)));
         }
-        let known =
-            ["by", "code", "fate", "le", "outcome", "queue", "reason", "stage", "state", "version"];
+        let known = [
+            "by", "code", "fate", "kind", "le", "outcome", "queue", "reason", "stage", "state",
+            "version",
+        ];
         assert_eq!(labels, BTreeSet::from(known));
         assert!(page.samples.len() < 300, "{} series", page.samples.len());
     }

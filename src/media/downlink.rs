@@ -1,5 +1,6 @@
 //! The agent's voice on its way out: speech in at any pace, packets out on time.
 
+use std::ops::{AddAssign, Sub};
 use std::time::{Duration, Instant};
 
 use super::cushion::{Cushion, Waiting};
@@ -72,6 +73,36 @@ pub struct DownlinkStats {
     pub late_samples: u64,
     /// The loss that packets are made for, in percent; 0 is none.
     pub loss_percent: u8,
+}
+
+impl AddAssign for DownlinkStats {
+    /// Counts are added; how things stand is as the later one has it.
+    fn add_assign(&mut self, later: Self) {
+        *self = Self {
+            packets: self.packets + later.packets,
+            closings: self.closings + later.closings,
+            underruns: self.underruns + later.underruns,
+            skipped_frames: self.skipped_frames + later.skipped_frames,
+            late_samples: self.late_samples + later.late_samples,
+            ..later
+        };
+    }
+}
+
+impl Sub for DownlinkStats {
+    type Output = Self;
+
+    /// What has happened since `before`, which is an earlier count of the same.
+    fn sub(self, before: Self) -> Self {
+        Self {
+            packets: self.packets - before.packets,
+            closings: self.closings - before.closings,
+            underruns: self.underruns - before.underruns,
+            skipped_frames: self.skipped_frames - before.skipped_frames,
+            late_samples: self.late_samples - before.late_samples,
+            ..self
+        }
+    }
 }
 
 /// What comes out of a downlink.

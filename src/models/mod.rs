@@ -70,7 +70,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// From the open socket to `session.updated`, because some servers never send it.
     pub configure: Duration,
-    /// Between a server's last message and our ping.
+    /// Between a server's last message and our ping. What was said since is kept for another server.
     pub ping_every: Duration,
     /// From a ping to any message at all, because TCP notices a dead path late.
     pub ping_limit: Duration,
@@ -132,7 +132,7 @@ impl Default for Deadlines {
         Self {
             connect: Duration::from_secs(10),
             configure: Duration::from_secs(10),
-            ping_every: Duration::from_secs(5),
+            ping_every: Duration::from_secs(2),
             ping_limit: Duration::from_secs(10),
             session_cap: Duration::from_secs(60 * 60),
         }

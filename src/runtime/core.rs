@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::sound::{Sound, SoundOutput};
+use super::sound::{Sound, SoundOutput, SoundStats};
 use crate::agent::{
     Agent, AgentSpec, Baggage, Command, Event, JoinRequest, Limits, Listening, Medium, Memory,
     ModelAction, ModelEvent, ModelFailure, Notification, Output, PlaybackAction, PlaybackEvent,
     RecordEntry, Rejection, RoomAction, RoomEvent, RoomFailure, Snapshot,
 };
 use crate::ids::{CallId, ClientId, ParticipantId};
-use crate::media::{OpusPacket, SileroModel, TimedFrame, UplinkStats};
+use crate::media::{OpusPacket, SileroModel, TimedFrame};
 use crate::models::ModelItem;
 
 /// One agent and its sound.
@@ -38,7 +38,7 @@ pub struct Core {
     /// Whether the machine has heard something since it was last looked at.
     is_moved: bool,
     /// What became of others' packets in calls that are over, until somebody asks.
-    heard: UplinkStats,
+    counted: SoundStats,
     is_over: bool,
 }
 
@@ -156,7 +156,7 @@ impl Core {
             born: VecDeque::new(),
             effects: VecDeque::new(),
             is_moved: false,
-            heard: UplinkStats::default(),
+            counted: SoundStats::default(),
             is_over: false,
         }
     }
@@ -201,11 +201,14 @@ impl Core {
         std::mem::take(&mut self.is_moved).then(|| self.snapshot())
     }
 
-    /// What became of others' packets since it was asked last.
-    pub fn take_stats(&mut self) -> UplinkStats {
-        let mut stats = std::mem::take(&mut self.heard);
-        stats += self.sound.as_mut().map(Sound::take_stats).unwrap_or_default();
-        stats
+    /// What was counted of sound since it was asked last.
+    pub fn take_stats(&mut self) -> SoundStats {
+        self.count();
+        std::mem::take(&mut self.counted)
+    }
+
+    fn count(&mut self) {
+        self.counted += self.sound.as_mut().map(Sound::take_stats).unwrap_or_default();
     }
 
     /// The open tool calls as they were told, for a client that has come back.
@@ -270,7 +273,8 @@ impl Core {
     }
 
     fn close_room(&mut self) {
-        self.heard += self.sound.take().map(|mut sound| sound.take_stats()).unwrap_or_default();
+        self.count();
+        self.sound = None;
         self.effects.push_back(Effect::LeaveRoom);
     }
 

@@ -295,7 +295,7 @@ impl Driver {
             self.place = Some(self.shell.admission.keep_place());
         }
         if has_left || (is_in_call && self.ledger.is_due(clock::now())) {
-            self.ledger.on_heard(self.core.take_stats());
+            self.ledger.on_sound(self.core.take_stats());
         }
     }
 

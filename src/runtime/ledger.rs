@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::agent::{ModelEvent, RecordEntry};
 use crate::ids::UtteranceId;
-use crate::media::{FRAME_MS, OpusPacket, UplinkStats};
+use crate::media::{FRAME_MS, OpusPacket};
 use crate::meter::{Counter, Meter, Stage};
 use crate::models::{Arrived, ModelItem};
+
+use super::sound::SoundStats;
 
 /// What an agent's task counts.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Ledger {
     uplink_us: Option<u64>,
     /// How long we had the first sound of the answer, in microseconds.
     downlink_us: Option<u64>,
-    /// When it is told what became of others' packets.
+    /// When it is told what was counted of sound.
     told_at: Option<Instant>,
 }
 
@@ -83,7 +85,7 @@ impl Ledger {
         }
     }
 
-    /// Whether it is time to tell what became of others' packets.
+    /// Whether it is time to tell what was counted of sound.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let told_at = *self.told_at.get_or_insert(now);
         let is_due = now.saturating_duration_since(told_at) >= TELL_PERIOD;
@@ -93,18 +95,23 @@ impl Ledger {
         is_due
     }
 
-    /// Tells what became of others' packets.
-    pub(super) fn on_heard(&self, stats: UplinkStats) {
-        let UplinkStats { lost, late, duplicate, recovered, malformed, .. } = stats;
+    /// Tells what was counted of sound.
+    pub(super) fn on_sound(&self, stats: SoundStats) {
+        let SoundStats { heard, said } = stats;
         for (counter, times) in [
-            (Counter::PacketLost, lost),
-            (Counter::PacketLate, late),
-            (Counter::PacketDuplicate, duplicate),
-            (Counter::PacketRecovered, recovered),
-            (Counter::PacketMalformed, malformed),
-            (Counter::SampleConcealed, stats.concealed),
-            (Counter::SilenceGiven, stats.silence),
-            (Counter::SilenceRepaid, stats.repaid),
+            (Counter::PacketLost, heard.lost),
+            (Counter::PacketLate, heard.late),
+            (Counter::PacketDuplicate, heard.duplicate),
+            (Counter::PacketRecovered, heard.recovered),
+            (Counter::PacketMalformed, heard.malformed),
+            (Counter::SampleConcealed, heard.concealed),
+            (Counter::SilenceGiven, heard.silence),
+            (Counter::SilenceRepaid, heard.repaid),
+            (Counter::SentSpeech, said.packets - said.closings),
+            (Counter::SentClosing, said.closings),
+            (Counter::Underrun, said.underruns),
+            (Counter::FrameSkipped, said.skipped_frames),
+            (Counter::SampleUnheard, said.late_samples),
         ] {
             if times > 0 {
                 self.meter.add(counter, times);
@@ -120,7 +127,7 @@ impl Ledger {
 /// So long without a packet of ours, and nothing of ours is being heard.
 const QUIET: Duration = Duration::from_millis(2 * FRAME_MS);
 
-/// From one telling of what became of others' packets to the next.
+/// From one telling of what was counted of sound to the next.
 const TELL_PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -128,6 +135,7 @@ mod tests {
     use super::*;
     use crate::agent::TurnRecord;
     use crate::ids::ParticipantId;
+    use crate::media::{DownlinkStats, UplinkStats};
     use crate::sys::clock;
 
     #[test]
@@ -179,14 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_packets_is_told_once_a_second() {
+    fn what_was_counted_of_sound_is_told_once_a_second() {
         let Scene { mut ledger, start } = Scene::new();
         assert!(!ledger.is_due(start));
         assert!(!ledger.is_due(start + Duration::from_millis(999)));
         assert!(ledger.is_due(start + TELL_PERIOD));
         assert!(!ledger.is_due(start + TELL_PERIOD));
-        ledger.on_heard(UplinkStats { lost: 2, ..UplinkStats::default() });
-        assert_eq!(ledger.meter().times(Counter::PacketLost), 2);
+        let heard = UplinkStats { lost: 2, ..UplinkStats::default() };
+        let said =
+            DownlinkStats { packets: 5, closings: 1, underruns: 3, ..DownlinkStats::default() };
+        ledger.on_sound(SoundStats { heard, said });
+        let times = |counter| ledger.meter().times(counter);
+        assert_eq!((times(Counter::PacketLost), times(Counter::Underrun)), (2, 3));
+        assert_eq!((times(Counter::SentSpeech), times(Counter::SentClosing)), (4, 1));
     }
 
     struct Scene {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use thiserror::Error;
@@ -11,8 +12,9 @@ use crate::agent::{
 };
 use crate::ids::{ParticipantId, UtteranceId};
 use crate::media::{
-    self, CodecError, Downlink, DownlinkOutput, Duplex, Ear, Flooded, OpusPacket, Reception,
-    SileroModel, SpeechConfig, Suppression, TimedFrame, Uplink, UplinkOutput, UplinkStats,
+    self, CodecError, Downlink, DownlinkOutput, DownlinkStats, Duplex, Ear, Flooded, OpusPacket,
+    Reception, SileroModel, SpeechConfig, Suppression, TimedFrame, Uplink, UplinkOutput,
+    UplinkStats,
 };
 
 /// Everything that codes, detects and paces for one call. It is dropped with the call.
@@ -28,10 +30,26 @@ pub(super) struct Sound {
     since: Instant,
     /// What became of the packets of those who are gone.
     gone: UplinkStats,
-    /// What was told already of all that became of packets.
-    told: UplinkStats,
+    /// What was told already of all that was counted.
+    told: SoundStats,
     /// What the gateway has of what detectors need.
     silero: Option<SileroModel>,
+}
+
+/// What is counted of a call's sound, both ways.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SoundStats {
+    /// What became of others' packets.
+    pub heard: UplinkStats,
+    /// How our own voice has left.
+    pub said: DownlinkStats,
+}
+
+impl AddAssign for SoundStats {
+    fn add_assign(&mut self, later: Self) {
+        self.heard += later.heard;
+        self.said += later.said;
+    }
 }
 
 /// Why a call has no sound.
@@ -120,12 +138,13 @@ impl Sound {
         }
     }
 
-    /// What became of others' packets since it was asked last.
-    pub(super) fn take_stats(&mut self) -> UplinkStats {
-        let mut all = self.gone;
-        self.uplinks.values().for_each(|uplink| all += uplink.stats());
+    /// What was counted since it was asked last.
+    pub(super) fn take_stats(&mut self) -> SoundStats {
+        let mut heard = self.gone;
+        self.uplinks.values().for_each(|uplink| heard += uplink.stats());
+        let all = SoundStats { heard, said: self.downlink.stats() };
         let before = std::mem::replace(&mut self.told, all);
-        all - before
+        SoundStats { heard: all.heard - before.heard, said: all.said - before.said }
     }
 
     /// More of what the agent says.

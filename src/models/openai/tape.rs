@@ -307,10 +307,10 @@ const PRE_ROLL_FRAMES: u64 = frames_in(500);
 const FRAMES_CAPACITY: usize = 1_000;
 
 /// By how much the tape grows when it is full.
-const GROWTH_FRAMES: usize = 64;
+const GROWTH_FRAMES: usize = 32;
 
 /// Room that is not given back: for what comes between two signs of life of a silent server.
-const ROOM_FRAMES: usize = 320;
+const ROOM_FRAMES: usize = 160;
 
 /// How long the words of a turn may take. Beyond this they never come.
 const WORDS_LIMIT: Duration = Duration::from_secs(15);
