@@ -12,12 +12,13 @@ use crate::agent::Limits;
 use crate::api::{self, ApiConfig, Rates};
 use crate::config::{
     AdmissionConfig, Config, DialectConfig, HearingConfig, LOCAL, ModelsConfig, ProfileConfig,
+    RoomsConfig,
 };
 use crate::media::SileroModel;
 use crate::models::ModelProfile;
 use crate::models::dialect::Dialect;
 use crate::models::local::{LocalModel, LocalModelConfig};
-use crate::rooms::{Rooms, RoomsConfig};
+use crate::rooms::{DailyConfig, PlacesConfig, Rooms, RoomsConfig as HostedConfig};
 use crate::runtime::{
     AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, Shell,
 };
@@ -71,7 +72,7 @@ impl App {
         if let Some(key) = &config.bootstrap_key {
             store.ensure_bootstrap(key, clock::unix_ms()).await?;
         }
-        let rooms = Rooms::new(&RoomsConfig {
+        let rooms = Rooms::new(&HostedConfig {
             media_listen: config.media_listen.clone(),
             public_ip: config.public_ip,
             open: config.rooms.open,
@@ -80,7 +81,7 @@ impl App {
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let shell = Shell::new(rooms, minds.models, limits(config));
-        let shell = shell.archiving(ArchivePolicy {
+        let shell = shell.visiting(places(config)?).archiving(ArchivePolicy {
             enabled: config.archive.enabled,
             kept: config.archive.kept,
         });
@@ -197,10 +198,21 @@ fn limits(config: &Config) -> Limits {
     Limits {
         client_grace: config.grace.client,
         idle: config.retention.idle,
+        alone: config.retention.alone,
         inactive: config.retention.inactive,
         shutdown_grace: config.grace.shutdown,
         ..Limits::default()
     }
+}
+
+/// Which rooms elsewhere may be joined. A Python for Daily that is named must be there.
+fn places(config: &Config) -> anyhow::Result<PlacesConfig> {
+    let RoomsConfig { files, daily: python, is_daily_named, .. } = config.rooms.clone();
+    if is_daily_named && !python.exists() {
+        bail!("rooms.daily is {}, which is not there", python.display());
+    }
+    let daily = python.exists().then_some(DailyConfig { python });
+    Ok(PlacesConfig { files, daily })
 }
 
 fn admission(config: &Config) -> AdmissionPolicy {

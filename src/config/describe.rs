@@ -28,6 +28,7 @@ impl Config {
         row("grace.shutdown_seconds", self.grace.shutdown.as_secs().to_string());
         row("retention.inactive_hours", (self.retention.inactive.as_secs() / 3600).to_string());
         row("retention.idle_minutes", (self.retention.idle.as_secs() / 60).to_string());
+        row("retention.alone_seconds", self.retention.alone.as_secs().to_string());
         row("archive.enabled", self.archive.enabled.to_string());
         row("archive.days", (self.archive.kept.as_secs() / 86_400).to_string());
         let journal = self.journal.as_ref();
@@ -46,6 +47,7 @@ impl Config {
         row("admission.calls_max", admission.calls_max.to_string());
         row("rooms.open", self.rooms.open.to_string());
         row("rooms.files", self.rooms.files.to_string());
+        row("rooms.daily", self.rooms.daily.display().to_string());
         row("log.format", format_name(self.log.format).to_owned());
         row("log.level", levels_text(&self.log.levels));
         rows

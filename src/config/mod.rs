@@ -7,6 +7,7 @@ mod mistakes;
 mod models;
 mod parse;
 mod reader;
+mod rooms;
 mod settings;
 mod sources;
 
@@ -23,6 +24,7 @@ pub use flags::GlobalArgs;
 pub use hearing::HearingConfig;
 pub use mistakes::{EXIT_USAGE, Mistake, Mistakes};
 pub use models::{DialectConfig, LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
+pub use rooms::RoomsConfig;
 pub use settings::{SETTINGS, Setting, setting};
 pub use sources::{ConfigFile, DEFAULT_FILE, Sources};
 
@@ -81,6 +83,8 @@ pub struct RetentionConfig {
     pub inactive: Duration,
     /// Without input and speech, until the agent leaves its call.
     pub idle: Duration,
+    /// With nobody else in the room, until the agent leaves its call.
+    pub alone: Duration,
 }
 
 /// Whether and how long to keep past calls.
@@ -125,15 +129,6 @@ pub struct AdmissionConfig {
     pub setups_per_second: u32,
     /// How many agents may be in calls at once.
     pub calls_max: u32,
-}
-
-/// Who may enter rooms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomsConfig {
-    /// Anybody, and rooms are made on first use.
-    pub open: bool,
-    /// Agents may join `wav:` files.
-    pub files: bool,
 }
 
 /// How to log.
@@ -199,6 +194,7 @@ impl Config {
             retention: RetentionConfig {
                 inactive: duration(reader, "retention.inactive_hours", 24, HOUR),
                 idle: duration(reader, "retention.idle_minutes", 5, MINUTE),
+                alone: duration(reader, "retention.alone_seconds", 60, SECOND),
             },
             archive: ArchiveConfig {
                 enabled: reader.take("archive.enabled", parse::boolean).unwrap_or(true),
@@ -211,12 +207,7 @@ impl Config {
                 messages: rate(reader, "limits.messages_per_second", 5000),
             },
             admission: admission(reader),
-            rooms: RoomsConfig {
-                open: reader
-                    .take("rooms.open", parse::boolean)
-                    .unwrap_or(listen.ip().is_loopback()),
-                files: reader.take("rooms.files", parse::boolean).unwrap_or(false),
-            },
+            rooms: RoomsConfig::read(reader, listen.ip().is_loopback()),
             log: LogConfig {
                 format: reader.take("log.format", parse::log_format).unwrap_or(LogFormat::Text),
                 levels: reader.take("log.level", parse::log_levels).unwrap_or_default(),

@@ -90,6 +90,9 @@ settings! {
     /// Minutes without any input or speech after which an agent leaves its call.
     "retention.idle_minutes" "CALLBRIDGE_RETENTION_IDLE_MINUTES" "retention-idle-minutes" MINUTES
         = "5";
+    /// Seconds after which an agent leaves a room in which nobody else is.
+    "retention.alone_seconds" "CALLBRIDGE_RETENTION_ALONE_SECONDS" "retention-alone-seconds"
+        SECONDS = "60";
     /// Whether past calls are kept for their owners.
     "archive.enabled" "CALLBRIDGE_ARCHIVE_ENABLED" "archive-enabled" BOOL
         = "true";
@@ -132,6 +135,9 @@ settings! {
     /// Whether agents may join `wav:` files as if they were rooms.
     "rooms.files" "CALLBRIDGE_ROOMS_FILES" "rooms-files" BOOL
         = "false";
+    /// Python with Daily's package (`make deps-daily`): agents may then join rooms of Daily.
+    "rooms.daily" "CALLBRIDGE_ROOMS_DAILY" "rooms-daily" PATH
+        = "daily/bin/python in the same cache, if it is there";
     /// `text` for people, or `json` with one object a line.
     "log.format" "CALLBRIDGE_LOG_FORMAT" "log-format" FORMAT
         = "text";

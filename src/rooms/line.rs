@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::ids::ParticipantId;
 use crate::media::{OpusPacket, RTP_TICKS_PER_FRAME};
+use crate::sys::entropy;
 
 /// Gives packets of changing sources the numbers of one stream.
 ///
@@ -41,6 +42,17 @@ impl Line {
     /// A stream that will begin after these (random) numbers.
     pub(super) fn new(sequence: u16, timestamp: u32, now: Instant) -> Self {
         Self { source: Source::None, sequence, timestamp, at: now, used: u128::MAX }
+    }
+
+    /// A stream that begins at random numbers (RFC 3550, section 5.1), the sequence in its lower
+    /// half: should the first packets be lost, no one can then miss its wrap (RFC 3711, section
+    /// 3.3.1).
+    pub(super) fn begin(now: Instant) -> Self {
+        let (mut sequence, mut timestamp) = ([0; 2], [0; 4]);
+        entropy::fill(&mut sequence);
+        entropy::fill(&mut timestamp);
+        let sequence = u16::from_le_bytes(sequence) >> 1;
+        Self::new(sequence, u32::from_le_bytes(timestamp), now)
     }
 
     /// A participant's packet as part of this stream; `None` if it is too late to have a place.

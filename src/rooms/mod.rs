@@ -1,23 +1,34 @@
 //! Adapters to the places where people talk. They know neither models nor agents' lives.
 
 mod codecs;
+mod daily;
+mod elsewhere;
 mod fingerprint;
 mod hosted;
+mod janus;
+mod line;
 mod mux;
 mod peer;
+mod places;
 mod sdp;
 mod url;
+mod wav;
 pub mod whip;
 
 use tokio::sync::mpsc;
 
 pub use self::codecs::Codec;
+pub use self::daily::DailyConfig;
 pub use self::hosted::{
     IceSession, MakeRoomError, RoomAnswer, RoomView, Rooms, RoomsConfig, TrickleAnswer,
 };
+pub use self::places::{Places, PlacesConfig};
 pub use self::url::{RoomName, RoomUrl};
-use crate::agent::RoomEvent;
+pub use self::wav::{Record, Recording};
+use crate::agent::{Participant, RoomEvent, RoomFailure};
+use crate::ids::ParticipantId;
 use crate::media::{CATCH_UP_FRAMES, OpusPacket};
+use crate::sys::entropy;
 
 /// Packets from the room that may wait for the agent: one second.
 ///
@@ -45,4 +56,37 @@ pub struct RoomLink {
     pub events: mpsc::Receiver<RoomEvent>,
     /// What we say; the packets' `participant` is ours.
     pub playout: mpsc::Sender<OpusPacket>,
+}
+
+/// The room's side of a link, which an adapter serves. When `playout` is closed, the agent has
+/// left; when this is dropped, the agent is out.
+#[derive(Debug)]
+struct FarEnd {
+    /// Who the agent is among the others.
+    me: Participant,
+    packets: mpsc::Sender<OpusPacket>,
+    events: mpsc::Sender<RoomEvent>,
+    playout: mpsc::Receiver<OpusPacket>,
+}
+
+impl FarEnd {
+    /// The agent does not get in, or is out.
+    fn fail(&self, failure: RoomFailure) {
+        // Who does not take its last word sees that the link has ended.
+        let _ = self.events.try_send(RoomEvent::Failed(failure));
+    }
+}
+
+/// Both sides of a new link, for an agent of this name.
+fn link(name: String) -> (RoomLink, FarEnd) {
+    let (packets_to, packets) = mpsc::channel(PACKETS_CAPACITY);
+    let (events_to, events) = mpsc::channel(EVENTS_CAPACITY);
+    let (playout, playout_from) = mpsc::channel(PLAYOUT_CAPACITY);
+    let me = Participant { id: new_participant(), name };
+    let far = FarEnd { me, packets: packets_to, events: events_to, playout: playout_from };
+    (RoomLink { packets, events, playout }, far)
+}
+
+fn new_participant() -> ParticipantId {
+    ParticipantId::from_entropy(entropy::bits())
 }

@@ -3,29 +3,55 @@
 use std::fmt;
 use std::sync::Arc;
 
+use reqwest::Url;
+
+use super::janus::JanusAddress;
+use super::wav::Recording;
 use crate::agent::RoomFailure;
 
 /// The place a `roomUrl` means; each has its adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomUrl {
-    /// A room that we host.
+    /// A room that we host: `rooms/NAME`, or an `http(s)` URL that ends so.
     Hosted(RoomName),
+    /// A WHIP-like endpoint: an `http(s)` URL with `whip` in its path.
+    Whip(Url),
+    /// An AudioBridge of Janus: `janus+ws(s)://HOST/PATH?room=ID`.
+    Janus(JanusAddress),
+    /// A room of Daily: `https://NAME.daily.co/ROOM`.
+    Daily(Url),
+    /// A recorded caller: `wav:PATH?out=PATH`.
+    Recorded(Recording),
 }
 
 impl RoomUrl {
-    /// Reads a `roomUrl`: `rooms/NAME`, or an `http(s)` URL that ends so, is a room of ours.
-    pub fn parse(url: &str) -> Result<Self, RoomFailure> {
-        let unsupported = || RoomFailure::Unsupported(url.to_owned());
-        let path = match url.split_once("://") {
-            Some(("http" | "https", rest)) => rest.split_once('/').map(|(_, path)| path),
-            Some(_) => None,
-            None => Some(url.strip_prefix('/').unwrap_or(url)),
+    /// Reads a `roomUrl`.
+    pub fn parse(text: &str) -> Result<Self, RoomFailure> {
+        let unsupported = || RoomFailure::Unsupported(text.to_owned());
+        let place = match text.split_once(':') {
+            Some(("http" | "https", _)) => Url::parse(text).ok().and_then(Self::of_http),
+            Some(("janus+ws" | "janus+wss", _)) => JanusAddress::parse(text).map(Self::Janus),
+            Some(("wav", rest)) => Recording::parse(rest).map(Self::Recorded),
+            _ => hosted(text.strip_prefix('/').unwrap_or(text)),
         };
-        let path = path.ok_or_else(unsupported)?;
-        let path = path.split(['?', '#']).next().unwrap_or(path);
-        let name = path.strip_prefix("rooms/").ok_or_else(unsupported)?;
-        RoomName::parse(name.trim_end_matches('/')).map(Self::Hosted).ok_or_else(unsupported)
+        place.ok_or_else(unsupported)
     }
+
+    fn of_http(url: Url) -> Option<Self> {
+        let host = url.host_str()?;
+        if host.strip_suffix(".daily.co").is_some_and(|name| !name.is_empty()) {
+            let is_room = url.scheme() == "https" && !url.path().trim_matches('/').is_empty();
+            return is_room.then_some(Self::Daily(url));
+        }
+        let is_whip = url.path_segments().is_some_and(|mut parts| parts.any(|part| part == "whip"));
+        if is_whip { Some(Self::Whip(url)) } else { hosted(url.path().strip_prefix('/')?) }
+    }
+}
+
+fn hosted(path: &str) -> Option<RoomUrl> {
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    let name = path.strip_prefix("rooms/")?;
+    RoomName::parse(name.trim_end_matches('/')).map(RoomUrl::Hosted)
 }
 
 /// The name of a room that we host. Cheap to clone.
@@ -105,6 +131,29 @@ mod tests {
     }
 
     #[test]
+    fn a_place_elsewhere_is_known_by_its_url() {
+        let kind = |text: &str| match RoomUrl::parse(text).unwrap() {
+            RoomUrl::Hosted(_) => "hosted",
+            RoomUrl::Whip(_) => "whip",
+            RoomUrl::Janus(_) => "janus",
+            RoomUrl::Daily(_) => "daily",
+            RoomUrl::Recorded(_) => "wav",
+        };
+        for (url, expected) in [
+            ("https://call.example/whip", "whip"),
+            ("https://call.example/rooms/lobby/whip?x=1", "whip"),
+            ("http://127.0.0.1:8080/whip/endpoint/abc", "whip"),
+            ("https://team.daily.co/standup", "daily"),
+            ("janus+ws://127.0.0.1:8188/janus?room=1234", "janus"),
+            ("janus+wss://janus.example/?room=1234&pin=5", "janus"),
+            ("wav:fixtures/question.wav", "wav"),
+            ("wav:/tmp/in.wav?out=/tmp/out.wav", "wav"),
+        ] {
+            assert_eq!(kind(url), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn a_name_of_ours_can_be_read_and_is_a_name() {
         assert_eq!(RoomName::from_entropy(0).as_str(), "amber-badger-0000");
         for bits in [1, 0x1234_5678_9abc, u128::MAX] {
@@ -122,8 +171,12 @@ mod tests {
             "rooms/a/b",
             "rooms/..",
             "rooms/a b",
-            "https://call.example/whip",
             "https://call.example",
+            "https://daily.co/lobby",
+            "https://x.daily.co/",
+            "janus+ws://host/janus",
+            "wav:",
+            "sip:ann@call.example",
             "wss://x.livekit.cloud/rooms/lobby",
             &format!("rooms/{}", "x".repeat(65)),
         ] {

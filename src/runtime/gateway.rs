@@ -76,6 +76,7 @@ impl Gateway {
     pub async fn drain(&self, grace: Duration) -> Vec<AgentId> {
         self.0.draining.store(true, Ordering::Relaxed);
         let late = self.0.registry.drain(grace).await;
+        self.0.registry.shell().places.part().await;
         self.0.rooms.stop().await;
         if !self.settle_archive(archive::FLUSH_PATIENCE).await {
             tracing::error!("the last entries of calls are not written");

@@ -14,7 +14,7 @@ use crate::ids::AgentId;
 use crate::media::SileroModel;
 use crate::meter::Meter;
 use crate::models::{self, ModelLink, ModelProfile};
-use crate::rooms::{RoomLink, RoomUrl, Rooms};
+use crate::rooms::{Places, PlacesConfig, RoomLink, RoomUrl, Rooms};
 
 /// News of all rooms that may wait for one watcher.
 ///
@@ -24,8 +24,10 @@ pub(super) const NEWS_CAPACITY: usize = 256;
 /// The adapters and limits of a running gateway.
 #[derive(Debug)]
 pub struct Shell {
-    /// The places where people talk.
+    /// The places of ours where people talk.
     pub rooms: Rooms,
+    /// All places where people talk.
+    pub(super) places: Places,
     /// The minds, by name.
     pub models: Models,
     /// How long anything may take.
@@ -64,13 +66,14 @@ pub(super) struct News {
 }
 
 impl Shell {
-    /// Puts the adapters together.
+    /// Puts the adapters together. Must be called within tokio.
     #[must_use]
     pub fn new(rooms: Rooms, models: Models, limits: Limits) -> Self {
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let (archive_policy, meter) = (ArchivePolicy::default(), rooms.meter().clone());
         Self {
             admission: Admission::open(AdmissionPolicy::OPEN, &meter),
+            places: Places::new(rooms.clone(), PlacesConfig::default()),
             rooms,
             models,
             limits: limits.into(),
@@ -101,6 +104,12 @@ impl Shell {
         Self { admission: Admission::open(policy, &self.meter), ..self }
     }
 
+    /// The same, with these places elsewhere to join. Must be called within tokio.
+    #[must_use]
+    pub fn visiting(self, config: PlacesConfig) -> Self {
+        Self { places: Places::new(self.rooms.clone(), config), ..self }
+    }
+
     /// The same, with the detector `silero` to choose where its model is there.
     #[must_use]
     pub fn detecting(self, silero: Option<SileroModel>) -> Self {
@@ -114,7 +123,7 @@ impl Shell {
 
     pub(super) fn join(&self, request: &JoinRequest, agent_name: &str) -> RoomLink {
         let name = request.participant_name.clone().unwrap_or_else(|| agent_name.to_owned());
-        self.rooms.join(&JoinRequest { participant_name: Some(name), ..request.clone() })
+        self.places.join(&JoinRequest { participant_name: Some(name), ..request.clone() })
     }
 
     pub(super) fn open_model(

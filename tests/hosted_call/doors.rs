@@ -23,7 +23,8 @@ async fn a_room_with_a_token_needs_it() {
 
     let refused = RoomEvent::Failed(RoomFailure::Unauthorized);
     assert_eq!(event(&mut join(&rooms, "office")).await, refused);
-    let mut agent = rooms.join(&JoinRequest { token: Some(token.clone()), ..request("office") });
+    let mut agent =
+        join_as(&rooms, &JoinRequest { token: Some(token.clone()), ..request("office") });
     assert!(matches!(event(&mut agent).await, RoomEvent::Joined { .. }));
 
     assert!(rooms.remove("office").await);

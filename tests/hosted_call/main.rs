@@ -16,8 +16,8 @@ use callbridge::media::OpusPacket;
 use callbridge::privacy::{Secret, SecretHash};
 use callbridge::rooms::whip::{self, Call, Caller};
 use callbridge::rooms::{
-    Codec, IceSession, MakeRoomError, RoomAnswer, RoomLink, RoomName, Rooms, RoomsConfig,
-    TrickleAnswer,
+    Codec, IceSession, MakeRoomError, Places, PlacesConfig, RoomAnswer, RoomLink, RoomName, Rooms,
+    RoomsConfig, TrickleAnswer,
 };
 use callbridge::sys::clock;
 use tokio::sync::mpsc;
@@ -297,8 +297,8 @@ async fn whoever_shows_another_certificate_never_comes_in() {
 #[tokio::test]
 async fn a_place_that_no_adapter_takes_is_refused_as_the_first_event() {
     let rooms = open_rooms();
-    let url = "https://call.example/whip".to_owned();
-    let mut link = rooms.join(&JoinRequest { room_url: url.clone(), ..request("") });
+    let url = "sip:ann@call.example".to_owned();
+    let mut link = join_as(&rooms, &JoinRequest { room_url: url.clone(), ..request("") });
     assert_eq!(event(&mut link).await, RoomEvent::Failed(RoomFailure::Unsupported(url)));
     assert_eq!(within(link.events.recv()).await, None);
 }
@@ -408,7 +408,11 @@ async fn hear_until(packets: &mut mpsc::Receiver<OpusPacket>, number: u16) -> Ve
 }
 
 fn join(rooms: &Rooms, room: &str) -> RoomLink {
-    rooms.join(&request(room))
+    join_as(rooms, &request(room))
+}
+
+fn join_as(rooms: &Rooms, request: &JoinRequest) -> RoomLink {
+    Places::new(rooms.clone(), PlacesConfig::default()).join(request)
 }
 
 fn request(room: &str) -> JoinRequest {

@@ -9,12 +9,12 @@ use tokio::time::MissedTickBehavior;
 
 use super::room::{self, Agent, Order, Room};
 use super::seat::{Seat, Seats};
-use crate::agent::{Participant, RoomEvent, RoomFailure};
+use crate::agent::{Participant, RoomFailure};
 use crate::media::OpusPacket;
 use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::url::RoomName;
-use crate::rooms::{MakeRoomError, RoomView};
+use crate::rooms::{FarEnd, MakeRoomError, RoomView};
 use crate::sys::tasks;
 
 /// Requests to the hub that may wait.
@@ -28,7 +28,7 @@ pub(super) enum Request {
     /// May someone with this token come in?
     Admit { name: RoomName, token: Option<Secret>, reply: oneshot::Sender<Admission> },
     /// An agent comes in; it is told the outcome through its events.
-    Join { name: RoomName, token: Option<Secret>, agent: Newcomer },
+    Join { name: RoomName, token: Option<Secret>, agent: FarEnd },
     /// The door of a room, if there is such a room.
     Find { name: RoomName, reply: oneshot::Sender<Option<mpsc::Sender<Order>>> },
     /// What may be told of a room.
@@ -61,15 +61,6 @@ pub(super) struct Entry {
     pub(super) seat: Seat,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) heard: mpsc::Sender<OpusPacket>,
-}
-
-/// An agent without a seat yet: the far ends of its link.
-#[derive(Debug)]
-pub(super) struct Newcomer {
-    pub(super) who: Participant,
-    pub(super) packets: mpsc::Sender<OpusPacket>,
-    pub(super) events: mpsc::Sender<RoomEvent>,
-    pub(super) playout: mpsc::Receiver<OpusPacket>,
 }
 
 /// All rooms.
@@ -272,17 +263,15 @@ impl Door {
     }
 }
 
-async fn seat_agent(admission: Admission, agent: Newcomer) {
-    let Newcomer { who, packets, events, playout } = agent;
+async fn seat_agent(admission: Admission, agent: FarEnd) {
     match admission {
         Ok(Entry { seat, orders, .. }) => {
+            let FarEnd { me: who, packets, events, playout } = agent;
             let agent = Agent { who, packets, events, playout, seat };
             // A room that has just closed drops the link, which says so.
             let _ = orders.send(Order::Agent(agent)).await;
         }
-        Err(failure) => {
-            let _ = events.send(RoomEvent::Failed(failure)).await;
-        }
+        Err(failure) => agent.fail(failure),
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod hub;
 mod leg;
-mod line;
 mod mixer;
 mod room;
 mod seat;
@@ -15,19 +14,20 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::hub::{Entry, Hub, Newcomer, REQUESTS_CAPACITY, Request};
+use self::hub::{Entry, Hub, REQUESTS_CAPACITY, Request};
 use self::leg::{LEG_ORDERS_CAPACITY, LegOrder, ToRoom};
 use self::room::{Human, Order};
+use super::elsewhere::Elsewhere;
 use super::mux::Mux;
 use super::peer::{Answer, Identity, Leg, Peer, PeerError, Trickled};
 use super::sdp::Fragment;
-use super::url::{RoomName, RoomUrl};
-use super::{EVENTS_CAPACITY, PACKETS_CAPACITY, PLAYOUT_CAPACITY, RoomLink};
-use crate::agent::{JoinRequest, Participant, RoomEvent, RoomFailure};
+use super::url::RoomName;
+use super::{FarEnd, new_participant};
+use crate::agent::{Participant, RoomFailure};
 use crate::ids::ParticipantId;
 use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
-use crate::sys::{entropy, tasks};
+use crate::sys::tasks;
 
 /// How rooms are hosted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,11 @@ impl Rooms {
         Ok(Self { requests, shared: Arc::new(Shared { mux, identity, _hub: hub }), meter })
     }
 
+    /// What stays elsewhere share with those here.
+    pub(in crate::rooms) fn elsewhere(&self) -> Elsewhere {
+        Elsewhere { identity: self.shared.identity.clone(), meter: self.meter.clone() }
+    }
+
     /// How long frames take on their way: whoever has a part in that counts here.
     #[must_use]
     pub const fn meter(&self) -> &Meter {
@@ -140,29 +145,14 @@ impl Rooms {
         self.shared.mux.candidates()
     }
 
-    /// Brings an agent into a room. Returns at once; the link's first event tells the outcome.
-    #[must_use]
-    pub fn join(&self, request: &JoinRequest) -> RoomLink {
-        let (packets_to, packets) = mpsc::channel(PACKETS_CAPACITY);
-        let (events_to, events) = mpsc::channel(EVENTS_CAPACITY);
-        let (playout, playout_from) = mpsc::channel(PLAYOUT_CAPACITY);
-        let name = request.participant_name.clone().unwrap_or_default();
-        let agent = Newcomer {
-            who: Participant { id: new_participant(), name },
-            packets: packets_to,
-            events: events_to.clone(),
-            playout: playout_from,
-        };
-        let outcome = RoomUrl::parse(&request.room_url).and_then(|url| {
-            let RoomUrl::Hosted(name) = url;
-            let join = Request::Join { name, token: request.token.clone(), agent };
-            self.requests.try_send(join).map_err(|_| unreachable())
-        });
-        if let Err(failure) = outcome {
-            // There is room: these are the first events.
-            let _ = events_to.try_send(RoomEvent::Failed(failure));
+    /// Brings an agent into a room; it is told the outcome through its events.
+    pub(in crate::rooms) fn join(&self, name: RoomName, token: Option<Secret>, agent: FarEnd) {
+        let join = Request::Join { name, token, agent };
+        if let Err(refused) = self.requests.try_send(join)
+            && let Request::Join { agent, .. } = refused.into_inner()
+        {
+            agent.fail(unreachable());
         }
-        RoomLink { packets, events, playout }
     }
 
     /// Answers a human's offer. They are in the room once their peer has connected.
@@ -314,10 +304,6 @@ impl Rooms {
         self.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-fn new_participant() -> ParticipantId {
-    ParticipantId::from_entropy(entropy::bits())
 }
 
 /// A name that can be shown: no control signs, not too long.

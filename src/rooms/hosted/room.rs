@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Interval;
 
 use super::leg::LegOrder;
-use super::line::Line;
 use super::mixer::Mixer;
 use super::seat::Seat;
 use crate::agent::{LineQuality, Participant, RoomEvent, RoomFailure};
@@ -17,9 +16,10 @@ use crate::media::{CodecError, FRAME_MS, OpusPacket};
 use crate::meter::{Counter, Meter, Stage};
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::EVENTS_CAPACITY;
+use crate::rooms::line::Line;
 use crate::rooms::peer::Voice;
 use crate::rooms::url::RoomName;
-use crate::sys::{clock, entropy, tasks};
+use crate::sys::{clock, tasks};
 
 /// Orders to a room that may wait.
 ///
@@ -198,7 +198,7 @@ impl Room {
         let human = self.arriving.swap_remove(place);
         tracing::info!(room = %self.name, participant = %id, "a human has come in");
         self.tell(&RoomEvent::ParticipantJoined(human.who.clone()));
-        self.humans.push(Listener { human, line: new_line() });
+        self.humans.push(Listener { human, line: Line::begin(clock::now()) });
         self.arrange();
     }
 
@@ -407,13 +407,3 @@ async fn said(agents: &mut [Agent]) -> (usize, Option<OpusPacket>) {
 
 /// So many places in an agent's queue are kept for what is told once only.
 const EVENTS_KEPT: usize = EVENTS_CAPACITY / 2;
-
-/// A stream that begins at random numbers (RFC 3550, section 5.1), the sequence in its lower half:
-/// should the first packets be lost, no one can then miss its wrap (RFC 3711, section 3.3.1).
-fn new_line() -> Line {
-    let (mut sequence, mut timestamp) = ([0; 2], [0; 4]);
-    entropy::fill(&mut sequence);
-    entropy::fill(&mut timestamp);
-    let sequence = u16::from_le_bytes(sequence) >> 1;
-    Line::new(sequence, u32::from_le_bytes(timestamp), clock::now())
-}
