@@ -97,7 +97,8 @@ macro_rules! counters {
 counters! {
     /// Calls that agents have left, by why.
     calls_ended by "reason" {
-        CallRequested "requested" CallIdle "idle" CallAbandoned "abandoned"
+        CallRequested "requested" CallIdle "idle" CallAlone "alone"
+        CallAbandoned "abandoned"
         CallRoom "room" CallModel "model" CallHandedOff "handed_off" CallExpired "expired"
         CallDeleted "deleted" CallInactive "inactive" CallShutdown "shutdown"
         CallCrashed "crashed"

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::command::{Deadline, JoinRequest};
 use super::event::{ModelFailure, Participant, RoomFailure};
 use super::in_call::InCall;
-use super::limits::Time;
+use super::limits::{Limits, Time};
 use super::output::{
     CallStage, CallView, ModelAction, Notification, Output, RoomAction, VoiceStatus,
 };
@@ -229,9 +229,10 @@ impl Call {
                 self.on_failed(&failure, time, outputs);
             }
             Self::Leaving { until, .. } if *until <= time.now => self.on_left(time, outputs),
-            Self::In(call) if call.is_idle(time.now) => self.leave("idle", time, outputs),
             Self::In(call) => {
-                if let Some(failure) = call.handle_timeout(time, outputs) {
+                if let Some(reason) = call.is_forlorn(time) {
+                    self.leave(reason, time, outputs);
+                } else if let Some(failure) = call.handle_timeout(time, outputs) {
                     self.on_model_failed(&failure, time, outputs);
                 }
             }
@@ -239,12 +240,12 @@ impl Call {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+    pub(super) fn poll_timeout(&self, limits: &Limits) -> Option<Deadline> {
         match self {
             Self::Out => None,
             Self::Joining { until, .. } => Some((*until, "joining")),
             Self::Leaving { until, .. } => Some((*until, "leaving")),
-            Self::In(call) => call.poll_timeout(),
+            Self::In(call) => call.poll_timeout(limits),
         }
     }
 

@@ -54,6 +54,14 @@ pub enum RoomEvent {
         /// Why, in a few words for people: they hung up, or fell silent.
         reason: String,
     },
+    /// Someone else has begun to speak, or has ended, by the room's own word. Only rooms that mix
+    /// everybody into one sound tell it, and they may tell it late.
+    Speaking {
+        /// Who.
+        id: ParticipantId,
+        /// Begun, or ended.
+        is_speaking: bool,
+    },
     /// How the line to someone else is, about once a second while it carries anything.
     Quality {
         /// Who is at its other end.

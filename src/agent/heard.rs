@@ -21,6 +21,8 @@ pub(super) struct Heard {
 #[derive(Debug, PartialEq)]
 struct Speech {
     who: ParticipantId,
+    /// As whose its beginning and its end are told.
+    told: ParticipantId,
     when: Stretch,
 }
 
@@ -53,16 +55,25 @@ impl Heard {
             EdgeKind::Started => {
                 self.on_silence(&edge.participant, edge.at);
                 let when = Stretch { from: edge.at, to: None };
-                remember(&mut self.speeches, Speech { who: edge.participant.clone(), when });
+                let (who, told) = (edge.participant.clone(), edge.participant.clone());
+                remember(&mut self.speeches, Speech { who, told, when });
             }
             EdgeKind::Stopped => self.on_silence(&edge.participant, edge.at),
             EdgeKind::Sustained => {}
         }
     }
 
+    /// The latest speech that was told as that of `told` is that of `who`.
+    pub(super) fn rename_last(&mut self, told: &ParticipantId, who: &ParticipantId) {
+        let last = self.speeches.iter_mut().rev().find(|speech| speech.told == *told);
+        if let Some(last) = last {
+            last.who = who.clone();
+        }
+    }
+
     /// Somebody speaks no more.
     pub(super) fn on_silence(&mut self, who: &ParticipantId, at: Instant) {
-        for speech in self.speeches.iter_mut().filter(|speech| speech.who == *who) {
+        for speech in self.speeches.iter_mut().filter(|speech| speech.told == *who) {
             speech.when.to.get_or_insert(at);
         }
     }
@@ -113,7 +124,7 @@ impl Heard {
     fn during(&self, when: Stretch, now: Instant) -> impl Iterator<Item = Share<'_>> {
         let from = when.from.checked_sub(SLACK).unwrap_or(when.from);
         let to = when.to.unwrap_or(now);
-        self.speeches.iter().filter_map(move |Speech { who, when }| {
+        self.speeches.iter().filter_map(move |Speech { who, when, .. }| {
             let end = when.to.unwrap_or(now).min(to);
             let share = end.checked_duration_since(when.from.max(from))?;
             Some(Share { who, since: when.from, share })
@@ -192,6 +203,24 @@ mod tests {
         let who = |name| heard.saying(&id(name), at(4_000)).expect("somebody spoke");
         assert_eq!(who("u1"), Saying { who: ParticipantId::new("ann"), since: at(0) });
         assert_eq!(who("u2"), Saying { who: ParticipantId::new("bob"), since: at(2_000) });
+    }
+
+    #[test]
+    fn speech_that_gets_a_name_later_is_of_that_name_and_ends_as_it_began() {
+        let (mut heard, start) = (Heard::default(), clock::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let room = ParticipantId::new("room");
+        let edge = |kind, at| SpeechEdge { participant: room.clone(), kind, at };
+        heard.on_speech(&edge(EdgeKind::Started, at(0)));
+        heard.rename_last(&room, &ParticipantId::new("ann"));
+        heard.on_speech(&edge(EdgeKind::Stopped, at(900)));
+        heard.on_started(&id("u1"), at(100));
+        heard.on_stopped(&id("u1"), at(1_000));
+        heard.speak("bob", at(2_000), at(2_900));
+        heard.on_started(&id("u2"), at(2_100));
+        heard.on_stopped(&id("u2"), at(3_000));
+        let who = |name| heard.saying(&id(name), at(4_000)).expect("somebody spoke").who;
+        assert_eq!((who("u1"), who("u2")), (ParticipantId::new("ann"), ParticipantId::new("bob")));
     }
 
     #[test]

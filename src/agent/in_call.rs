@@ -9,6 +9,7 @@ use super::command::{Deadline, Rejection};
 use super::event::{EdgeKind, ModelFailure, Participant, PlaybackEvent, SpeechEdge};
 use super::heard::Heard;
 use super::limits::{Limits, Time};
+use super::mixed::Mixed;
 use super::output::{Medium, ModelAction, Notification, Output};
 use super::record::RecordEntry;
 use super::recorder::Recorder;
@@ -25,6 +26,7 @@ pub(super) struct InCall {
     pub(super) participants: Vec<Participant>,
     pub(super) dialogue: Dialogue,
     heard: Heard,
+    mixed: Mixed,
     recorder: Recorder,
     mind: Mind,
     /// What is to be said first; not after somebody else has spoken.
@@ -32,6 +34,8 @@ pub(super) struct InCall {
     /// What a client wants to be said, until there is a model to say it.
     sayings: Vec<Pii<String>>,
     idle_at: Instant,
+    /// Since when nobody else is there.
+    alone_since: Option<Instant>,
 }
 
 /// Words that the model has heard.
@@ -64,16 +68,19 @@ impl InCall {
         time: Time<'_>,
         outputs: &mut Outputs,
     ) -> Self {
+        let alone_since = participants.is_empty().then_some(time.now);
         let mut call = Self {
             stay,
             participants,
             dialogue: Dialogue::new(),
             heard: Heard::default(),
+            mixed: Mixed::default(),
             recorder: Recorder::default(),
             mind: Mind::Closed,
             greeting: spec.model.greeting.clone(),
             sayings: Vec::new(),
             idle_at: time.now + time.limits.idle,
+            alone_since,
         };
         call.open_mind(spec, time, outputs);
         call
@@ -85,6 +92,7 @@ impl InCall {
         self.greeting = spec.model.greeting.clone().filter(|_| self.dialogue.is_quiet());
         self.sayings.clear();
         self.mind = Mind::Closed;
+        self.alone_since = self.participants.is_empty().then_some(time.now);
         if !self.participants.is_empty() {
             self.open_mind(spec, time, outputs);
         }
@@ -204,8 +212,16 @@ impl InCall {
         self.idle_at = now + limits.idle;
     }
 
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
-        self.idle_at <= now
+    /// Why the agent is of no use here any more, if it is not.
+    pub(super) fn is_forlorn(&self, time: Time<'_>) -> Option<&'static str> {
+        if self.alone_at(time.limits).is_some_and(|at| at <= time.now) {
+            return Some("alone");
+        }
+        (self.idle_at <= time.now).then_some("idle")
+    }
+
+    fn alone_at(&self, limits: &Limits) -> Option<Instant> {
+        self.alone_since.map(|since| since + limits.alone)
     }
 
     /// What somebody said. Only the final words go on record; they are returned with the name.
@@ -235,6 +251,18 @@ impl InCall {
         let told = Notification::Transcript { participant, utterance, text, is_final };
         outputs.push_back(Output::Notify(told));
         said
+    }
+
+    /// Somebody has begun to speak in the room's mix, or has ended.
+    pub(super) fn on_speaking(&mut self, id: &ParticipantId, is_speaking: bool) {
+        if let Some(unnamed) = self.mixed.on_speaking(id, is_speaking) {
+            self.heard.rename_last(&unnamed, id);
+        }
+    }
+
+    /// Whose speech it is that begins or ends. `None` if it has ended before.
+    pub(super) fn attribute(&mut self, edge: SpeechEdge) -> Option<SpeechEdge> {
+        self.mixed.attribute(edge, &self.participants)
     }
 
     /// Tells of speech that begins or ends, by our ear.
@@ -320,6 +348,7 @@ impl InCall {
         if self.participants.iter().any(|known| known.id == new.id) {
             return;
         }
+        self.alone_since = None;
         self.participants.push(new.clone());
         outputs.push_back(self.on_record(RecordEntry::Participant(new.clone())));
         outputs.push_back(Output::Notify(Notification::ParticipantJoined(new)));
@@ -340,12 +369,14 @@ impl InCall {
             let ended = Notification::VadEnd { participant: id.clone(), at_ms };
             outputs.push_back(Output::Notify(ended));
         }
+        self.mixed.on_left(id);
         self.heard.on_silence(id, time.now);
         self.recorder.on_silence(id, at_ms);
         self.dialogue.on_left(id, time, outputs);
         let participant = self.participants.remove(at);
         let left = Notification::ParticipantLeft { participant, reason };
         outputs.push_back(Output::Notify(left));
+        self.alone_since = self.participants.is_empty().then_some(time.now);
         self.participants.is_empty()
     }
 
@@ -387,12 +418,13 @@ impl InCall {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+    pub(super) fn poll_timeout(&self, limits: &Limits) -> Option<Deadline> {
+        let alone = self.alone_at(limits).map(|at| (at, "alone in the room"));
         let mind = match self.mind {
             Mind::Opening { until } | Mind::Restoring { until } => Some((until, "model session")),
             Mind::Closed | Mind::Ready => None,
         };
-        let all = [Some((self.idle_at, "idle call")), mind, self.dialogue.poll_timeout()];
+        let all = [Some((self.idle_at, "idle call")), alone, mind, self.dialogue.poll_timeout()];
         all.into_iter().flatten().min()
     }
 

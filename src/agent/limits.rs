@@ -25,6 +25,8 @@ pub struct Limits {
     pub filler: Duration,
     /// Without any input or speech, until the agent leaves its call.
     pub idle: Duration,
+    /// With nobody else in the room, until the agent leaves its call.
+    pub alone: Duration,
     /// Without a client and without a call, until the agent ends.
     pub inactive: Duration,
     /// Without a round, until a text session is closed.
@@ -59,6 +61,7 @@ impl Default for Limits {
             hold: Duration::from_secs(2),
             filler: Duration::from_secs(1),
             idle: Duration::from_secs(5 * 60),
+            alone: Duration::from_secs(60),
             inactive: Duration::from_secs(24 * 60 * 60),
             text_linger: Duration::from_secs(60),
             farewell: Duration::from_secs(2),

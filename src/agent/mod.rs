@@ -24,6 +24,7 @@ mod history;
 mod in_call;
 mod lifecycle;
 mod limits;
+mod mixed;
 mod noticing;
 mod obeying;
 mod output;
@@ -232,8 +233,11 @@ impl Agent {
         let expected = self.expected.map(|until| (until, "handoff"));
         let filler = self.filler_at.map(|at| (at, "silence while a tool runs"));
         let own = [lease, expected, filler, self.clients.poll_timeout()];
-        let work =
-            [self.call.poll_timeout(), self.rounds.poll_timeout(), self.tools.poll_timeout()];
+        let work = [
+            self.call.poll_timeout(&self.limits),
+            self.rounds.poll_timeout(),
+            self.tools.poll_timeout(),
+        ];
         own.into_iter().chain(work).flatten().min()
     }
 

@@ -24,7 +24,7 @@ impl Agent {
             }
             Event::Room(event) => self.on_room(event, time),
             Event::Model(event) => self.on_model(event, time),
-            Event::Speech(edge) => self.on_speech(&edge, time),
+            Event::Speech(edge) => self.on_speech(edge, time),
             Event::Playback(event) => self.on_playback(event, time),
             Event::TakenOver(baggage) => self.take_over(*baggage, time),
             Event::Shutdown => {
@@ -67,6 +67,11 @@ impl Agent {
                     self.owe_a_word();
                 }
             }
+            RoomEvent::Speaking { id, is_speaking } => {
+                if let Some(call) = self.call.in_call() {
+                    call.on_speaking(&id, is_speaking);
+                }
+            }
             // The sound adapts to its lines by itself.
             RoomEvent::Quality { .. } => {}
             RoomEvent::Left => self.call.on_left(time, outputs),
@@ -80,9 +85,11 @@ impl Agent {
         self.voice = stay.map(|stay| (self.sessions, stay));
     }
 
-    fn on_speech(&mut self, edge: &SpeechEdge, time: Time<'_>) {
+    fn on_speech(&mut self, edge: SpeechEdge, time: Time<'_>) {
         let Some(call) = self.call.in_call() else { return };
         call.keep_awake(time.now, time.limits);
+        let Some(edge) = call.attribute(edge) else { return };
+        let edge = &edge;
         call.on_edge(edge, &mut self.outputs);
         if self.farewell.is_none() {
             call.dialogue.on_speech(edge, time, &mut self.outputs);

@@ -70,7 +70,8 @@ pub struct Deadlines {
     pub connect: Duration,
     /// From the open socket to `session.updated`, because some servers never send it.
     pub configure: Duration,
-    /// Between a server's last message and our ping. What was said since is kept for another server.
+    /// Between a server's last message and our ping. What is said until the answer comes is kept
+    /// for another server.
     pub ping_every: Duration,
     /// From a ping to any message at all, because TCP notices a dead path late.
     pub ping_limit: Duration,

@@ -260,7 +260,9 @@ impl Core {
                 }
                 return;
             }
-            RoomEvent::Joined { .. } | RoomEvent::ParticipantJoined(_) => {}
+            RoomEvent::Joined { .. }
+            | RoomEvent::ParticipantJoined(_)
+            | RoomEvent::Speaking { .. } => {}
         }
         self.hear(Event::Room(event), now);
     }

@@ -111,6 +111,7 @@ mod tests {
         for (reason, counter) in [
             ("requested", Counter::CallRequested),
             ("idle", Counter::CallIdle),
+            ("alone", Counter::CallAlone),
             ("abandoned", Counter::CallAbandoned),
             ("handed off", Counter::CallHandedOff),
             ("shutdown", Counter::CallShutdown),

@@ -299,18 +299,18 @@ fn a_socket_that_says_nothing_any_more_is_left() {
      0.00 joined ann
      0.56 vad_start ann
      1.66 vad_end ann
-    15.75 error MODEL_RECONNECTING "it gives no sign of life"
-    15.75 transcript ann ""
-    15.75 model socket 2 opens
-    15.78 status thinking
-    16.07 transcript ann "tell me a story"
-    16.07 s2.a1 started
-    16.07 status acting
-    16.07 sound
-    16.27 speak s2.a1 "Once upon a time."
-    17.05 s2.a1 finished, heard 1000 ms "Once upon a time."
-    17.05 status idle
-    17.07 silence after 1000 ms
+    12.75 error MODEL_RECONNECTING "it gives no sign of life"
+    12.75 transcript ann ""
+    12.75 model socket 2 opens
+    12.78 status thinking
+    13.07 transcript ann "tell me a story"
+    13.07 s2.a1 started
+    13.07 status acting
+    13.07 sound
+    13.27 speak s2.a1 "Once upon a time."
+    14.05 s2.a1 finished, heard 1000 ms "Once upon a time."
+    14.05 status idle
+    14.07 silence after 1000 ms
     "#);
 }
 

@@ -41,8 +41,8 @@ pub(crate) fn brief(script: &str) -> String {
 pub(crate) fn play(script: &str) -> Timeline {
     let script = Script::parse(script).expect("a scenario");
     let [human, agent] = voices().clone();
-    let cast = Cast { human, agent, recording: None };
-    rehearse(script, cast, start()).expect("codecs")
+    let cast = Cast { human, agent, recorded: None };
+    rehearse(script, cast, start()).expect("codecs").timeline
 }
 
 /// The same instant for all: nothing depends on it.

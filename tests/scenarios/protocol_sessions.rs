@@ -291,23 +291,23 @@ fn a_socket_that_has_gone_deaf_is_noticed_and_replaced() {
      2.14 status acting
      2.14 sound
      3.57 silence after 1430 ms
-    18.34 error MODEL_RECONNECTING "it gives no sign of life"
-    18.34 a1 finished, heard 1400 ms "Once "
-    18.34 status thinking
-    18.34 speak a1 "Once "
-    18.34 status idle
-    18.34 model socket 2 opens
-    18.36 ->2 item user "tell me a story"
-    18.36 ->2 item assistant "Once "
-    18.36 ->2 create "You were cut off by a fault while you were answe..."
-    18.37 status thinking
-    18.66 s2.a2 started
-    18.66 status acting
-    18.66 sound
-    19.06 speak s2.a2 "There was a bridge."
-    20.64 s2.a2 finished, heard 2000 ms "There was a bridge."
-    20.64 status idle
-    20.66 silence after 2000 ms
+    15.34 error MODEL_RECONNECTING "it gives no sign of life"
+    15.34 a1 finished, heard 1400 ms "Once "
+    15.34 status thinking
+    15.34 speak a1 "Once "
+    15.34 status idle
+    15.34 model socket 2 opens
+    15.36 ->2 item user "tell me a story"
+    15.36 ->2 item assistant "Once "
+    15.36 ->2 create "You were cut off by a fault while you were answe..."
+    15.37 status thinking
+    15.66 s2.a2 started
+    15.66 status acting
+    15.66 sound
+    16.06 speak s2.a2 "There was a bridge."
+    17.64 s2.a2 finished, heard 2000 ms "There was a bridge."
+    17.64 status idle
+    17.66 silence after 2000 ms
     "##);
 }
 

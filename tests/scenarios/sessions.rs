@@ -170,17 +170,17 @@ fn a_socket_that_goes_deaf_at_rest_is_replaced() {
      0.00 joined ann
      6.06 vad_start ann
      7.16 vad_end ann
-    15.02 error MODEL_RECONNECTING "it gives no sign of life"
-    15.02 model socket 2 opens
-    15.05 status thinking
-    15.34 transcript ann "hello"
-    15.34 s2.a1 started
-    15.34 status acting
-    15.34 sound
-    15.54 speak s2.a1 "Hello."
-    16.32 s2.a1 finished, heard 1000 ms "Hello."
-    16.32 status idle
-    16.34 silence after 1000 ms
+    12.02 error MODEL_RECONNECTING "it gives no sign of life"
+    12.02 model socket 2 opens
+    12.05 status thinking
+    12.34 transcript ann "hello"
+    12.34 s2.a1 started
+    12.34 status acting
+    12.34 sound
+    12.54 speak s2.a1 "Hello."
+    13.32 s2.a1 finished, heard 1000 ms "Hello."
+    13.32 status idle
+    13.34 silence after 1000 ms
     "##);
 }
 

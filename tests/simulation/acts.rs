@@ -112,6 +112,10 @@ impl Body {
                 room.had_others = true;
                 RoomEvent::ParticipantJoined(new)
             }
+            (true, 6..9) if !room.others.is_empty() => {
+                let id = random.pick(&room.others).id.clone();
+                RoomEvent::Speaking { id, is_speaking: chance < 8 }
+            }
             (true, 0..18) => {
                 let Some(gone) = room.others.pop() else { return };
                 room.speaking.remove(&gone.id);

@@ -39,12 +39,12 @@ fn told_landmark(told: &Notification) -> Option<&'static str> {
     }
 }
 
-const LEFT: [&str; 4] = ["requested", "idle", "abandoned", "TRANSCRIBER_FATAL"];
+const LEFT: [&str; 5] = ["requested", "idle", "alone", "abandoned", "TRANSCRIBER_FATAL"];
 
 const SAID: [(&str, &str); 2] = [("Hello", "a greeting"), ("moment", "a filler")];
 
 /// All of them, in order.
-pub(crate) const LANDMARKS: [&str; 29] = [
+pub(crate) const LANDMARKS: [&str; 30] = [
     "AGENT_DELETED",
     "AGENT_EXPIRED",
     "AGENT_INACTIVE",
@@ -72,6 +72,7 @@ pub(crate) const LANDMARKS: [&str; 29] = [
     "a tool takes too long",
     "a turn that we take",
     "abandoned",
+    "alone",
     "idle",
     "requested",
 ];

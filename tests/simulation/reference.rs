@@ -30,6 +30,8 @@ pub(crate) struct Reference {
     parting: Option<Instant>,
     /// Who is in the room.
     others: BTreeSet<ParticipantId>,
+    /// When it has been alone for too long.
+    alone_at: Option<Instant>,
     /// Sayings that wait for a model.
     sayings: usize,
 }
@@ -82,6 +84,7 @@ impl Reference {
             expects: None,
             parting: None,
             others: BTreeSet::new(),
+            alone_at: None,
             sayings: 0,
         }
     }
@@ -198,22 +201,26 @@ impl Reference {
             }
             Event::Room(RoomEvent::Joined { participants }) => {
                 self.others = participants.iter().map(|one| one.id.clone()).collect();
+                self.count_others(now);
                 self.enter(Mind::Opening(now + self.limits.model_opening), now);
             }
             Event::Room(RoomEvent::ParticipantJoined(new)) => {
                 self.others.insert(new.id.clone());
+                self.count_others(now);
                 if self.parting.is_none() {
                     let opening = Mind::Opening(now + self.limits.model_opening);
                     self.set_mind(|mind| if mind == Mind::Closed { opening } else { mind });
                 }
             }
             Event::Room(RoomEvent::ParticipantLeft { id, .. }) => {
-                self.others.remove(id);
+                if self.others.remove(id) {
+                    self.count_others(now);
+                }
                 if self.others.is_empty() {
                     self.set_mind(|_| Mind::Closed);
                 }
             }
-            Event::Room(RoomEvent::Quality { .. }) => {}
+            Event::Room(RoomEvent::Quality { .. } | RoomEvent::Speaking { .. }) => {}
             Event::Room(RoomEvent::Failed(_) | RoomEvent::Left) => self.set_call(Stage::Out),
             Event::Model(event) => self.on_model(event, is_wanted, now),
             Event::Speech(_) => self.keep_awake(now),
@@ -231,6 +238,7 @@ impl Reference {
                     }
                     self.call = Stage::Joining(now);
                     let opening = Mind::Opening(now + self.limits.model_opening);
+                    self.count_others(now);
                     let is_empty = self.others.is_empty();
                     self.enter(if is_empty { Mind::Closed } else { opening }, now);
                 }
@@ -282,7 +290,9 @@ impl Reference {
             Stage::Joining(until) | Stage::Leaving(until) if until <= now => {
                 self.set_call(Stage::Out);
             }
-            Stage::In { mind, idle_at } if is_due(mind.until()) || idle_at <= now => {
+            Stage::In { mind, idle_at }
+                if is_due(mind.until()) || is_due(self.alone_at) || idle_at <= now =>
+            {
                 self.leave(now);
             }
             Stage::Out | Stage::Joining(_) | Stage::In { .. } | Stage::Leaving(_) => {}
@@ -359,6 +369,11 @@ impl Reference {
             Stage::In { .. } => Some(CallStage::InCall),
             Stage::Leaving(_) => Some(CallStage::Leaving),
         }
+    }
+
+    /// Somebody has come or gone.
+    fn count_others(&mut self, now: Instant) {
+        self.alone_at = self.others.is_empty().then(|| now + self.limits.alone);
     }
 
     fn enter(&mut self, mind: Mind, now: Instant) {

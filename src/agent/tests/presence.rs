@@ -41,6 +41,41 @@ fn who_speaks_first_is_not_greeted() {
 }
 
 #[test]
+fn speech_in_a_mix_is_told_as_that_of_whoever_speaks() {
+    let mut scene = Scene::in_call();
+    scene.enter_room("p_2", "Bob");
+    scene.take();
+    let speaking = |id, is_speaking| {
+        let id = ParticipantId::new(id);
+        Event::Room(RoomEvent::Speaking { id, is_speaking })
+    };
+    let edge = |scene: &Scene, kind| {
+        Event::Speech(SpeechEdge { participant: ParticipantId::new("room"), kind, at: scene.now })
+    };
+    scene.at(100).event(speaking("p_2", true));
+    for (at, kind) in [(200, EdgeKind::Started), (900, EdgeKind::Stopped)] {
+        scene.at(at);
+        scene.event(edge(&scene, kind));
+    }
+    scene.event(speaking("p_2", false));
+    scene.at(1000).model(transcript("u1", "it was me"));
+    scene.at(2000);
+    scene.event(edge(&scene, EdgeKind::Started));
+    scene.at(2300).event(speaking("p_1", true));
+    scene.at(2900);
+    scene.event(edge(&scene, EdgeKind::Stopped));
+    scene.at(3000).model(transcript("u2", "and this was me"));
+    insta::assert_snapshot!(scene.told(), @r#"
+     200 VadStart { participant: p_2, at_ms: 200 }
+     900 VadEnd { participant: p_2, at_ms: 900 }
+    1000 transcript p_2 "it was me" final=true
+    2000 VadStart { participant: room, at_ms: 2000 }
+    2900 VadEnd { participant: room, at_ms: 2900 }
+    3000 transcript p_1 "and this was me" final=true
+    "#);
+}
+
+#[test]
 fn a_cough_only_delays_the_greeting() {
     let mut scene = Scene::greeting();
     let ann = Participant { id: ParticipantId::new("p_1"), name: "Ann".into() };
@@ -82,6 +117,25 @@ fn the_model_is_closed_when_the_last_has_left_and_opened_when_somebody_comes() {
     9300 Status(Thinking)
     "#);
     assert_eq!(scene.agent.snapshot().call.map(|call| call.stage), Some(CallStage::InCall));
+}
+
+#[test]
+fn who_stays_alone_for_a_minute_leaves() {
+    let mut scene = Scene::in_call();
+    scene.at(5000).leave_room("p_1");
+    scene.at(64_000).enter_room("p_2", "Bob");
+    scene.at(65_000).timeout();
+    scene.at(70_000).leave_room("p_2");
+    scene.at(129_999).timeout();
+    scene.take();
+    scene.at(130_000).timeout();
+    scene.event(Event::Room(RoomEvent::Left));
+    insta::assert_snapshot!(scene.told(), @r#"
+    130000 > Room(Leave)
+    130000 VoiceStatus { status: Left, reason: Some("alone") }
+    130000 RoomLeft { call: call_1, room_url: "rooms/a", reason: "alone" }
+    130000 State { from: Active, to: Connected, reason: "nothing is going on" }
+    "#);
 }
 
 #[test]

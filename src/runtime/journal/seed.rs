@@ -100,6 +100,7 @@ pub(super) struct LimitsDef {
     answer: Duration,
     turn_end: Duration,
     idle: Duration,
+    alone: Duration,
     inactive: Duration,
     text_linger: Duration,
     farewell: Duration,

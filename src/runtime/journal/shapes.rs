@@ -138,6 +138,11 @@ pub(super) enum RoomEventDef {
         id: ParticipantId,
         reason: String,
     },
+    Speaking {
+        #[serde(with = "text")]
+        id: ParticipantId,
+        is_speaking: bool,
+    },
     Quality {
         #[serde(with = "text")]
         id: ParticipantId,

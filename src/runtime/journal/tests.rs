@@ -217,6 +217,8 @@ fn talk(life: &mut Life) {
     let line = LineQuality { lost_down_percent: 30, ..LineQuality::default() };
     let quality = RoomEvent::Quality { id: ParticipantId::new("p_ann"), line };
     life.live(0, Stimulus::Room(quality));
+    let speaking = RoomEvent::Speaking { id: ParticipantId::new("p_ann"), is_speaking: true };
+    life.live(0, Stimulus::Room(speaking));
     let mut encoder = Encoder::new().unwrap();
     for number in 0..20_u16 {
         let payload = encoder.encode(&loud(i16::from(number % 2 == 0) * 4_000));
