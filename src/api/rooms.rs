@@ -218,7 +218,7 @@ fn if_match(headers: &HeaderMap) -> IceSession {
     let mut tags = Vec::new();
     for value in headers.get_all(header::IF_MATCH) {
         for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            if tag == "*" {
+            if [ANY, QUOTED_ANY].contains(&tag) {
                 return IceSession::Any;
             }
             let unquoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
@@ -227,6 +227,10 @@ fn if_match(headers: &HeaderMap) -> IceSession {
     }
     if headers.contains_key(header::IF_MATCH) { IceSession::OneOf(tags) } else { IceSession::Any }
 }
+
+/// Any ICE session, as RFC 9725 has it, and as some clients write it. No tag of ours is a `*`.
+const ANY: &str = "*";
+const QUOTED_ANY: &str = "\"*\"";
 
 /// Hang up
 #[utoipa::path(
@@ -414,6 +418,7 @@ mod tests {
         for (values, session) in [
             (&[][..], IceSession::Any),
             (&["*"], IceSession::Any),
+            (&["\"*\""], IceSession::Any),
             (&["\"a\""], one_of(&["a"])),
             (&["\"a\", \"b\"", "\"c\""], one_of(&["a", "b", "c"])),
             (&["W/\"a\""], one_of(&[])),

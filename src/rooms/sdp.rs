@@ -155,19 +155,45 @@ pub(super) fn with_candidates(answer: &str, addresses: &[SocketAddr]) -> String 
 
 /// What answers a restart (RFC 9725, section 4.3.3): our new credentials and candidates.
 pub(super) fn restart_fragment(answer: &str, addresses: &[SocketAddr]) -> String {
+    fragment_head(answer) + &candidate_lines(addresses)
+}
+
+/// What tells a peer these candidates (`candidate:…`) of a description of ours (RFC 8840).
+pub(super) fn trickle_fragment<'a>(
+    description: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> String {
+    let mut text = fragment_head(description);
+    candidates.for_each(|candidate| push(&mut text, &format!("a={candidate}")));
+    text
+}
+
+/// The candidates of a description (`candidate:…`).
+pub(super) fn candidates(description: &str) -> impl Iterator<Item = &str> {
+    let attributes = lines(description).filter_map(|line| line.strip_prefix("a="));
+    attributes.filter(|attribute| attribute.starts_with("candidate:"))
+}
+
+/// Whether an answer promises sound: its side of the line sends (RFC 8866, section 6.7).
+pub(super) fn sends(answer: &str) -> bool {
+    !lines(answer).any(|line| matches!(line, "a=recvonly" | "a=inactive"))
+}
+
+/// Whose a fragment is: the credentials, and the one section that carries all.
+fn fragment_head(description: &str) -> String {
     let mut text = String::new();
     for name in ["ice-ufrag", "ice-pwd"] {
-        if let Some(value) = attribute(answer, name) {
+        if let Some(value) = attribute(description, name) {
             push(&mut text, &format!("a={name}:{value}"));
         }
     }
-    if let Some(media) = lines(answer).find(|line| line.starts_with("m=")) {
+    if let Some(media) = lines(description).find(|line| line.starts_with("m=")) {
         push(&mut text, media);
     }
-    if let Some(mid) = attribute(answer, "mid") {
+    if let Some(mid) = attribute(description, "mid") {
         push(&mut text, &format!("a=mid:{mid}"));
     }
-    text + &candidate_lines(addresses)
+    text
 }
 
 /// Host candidates (RFC 8839, section 5.1), the first preferred, and the word that these are all.

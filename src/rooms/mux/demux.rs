@@ -4,6 +4,10 @@
 //! by its source. A source belongs to the leg that was first proven to sit behind it. As nothing
 //! here is authenticated (the leg itself does that), a live source is never given to another leg:
 //! it moves only after it has been silent.
+//!
+//! A NAT may give a peer another source in mid-call. The engine stays with the pair of addresses
+//! that it has chosen, whatever comes; so once it has proven that its peer speaks from elsewhere,
+//! and the old source is silent, the new one is shown to it under the old one's name.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,6 +20,10 @@ use super::stun::{self, Kind, Transaction};
 /// How long a source must have been silent before another leg may have it: longer than any pause
 /// between a peer's consent checks that its leg would survive.
 const SILENT: Duration = Duration::from_secs(5);
+
+/// How long a peer's source must have been silent before another one takes its name: a peer with
+/// two networks may check both while it speaks over one.
+const QUIET: Duration = Duration::from_millis(800);
 
 /// How long an answer is waited for: far more than any round trip.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -75,6 +83,34 @@ impl Demux {
         }
     }
 
+    /// The leg of `inbox` has proven that its `peer` also speaks from another source.
+    pub(super) fn prove(
+        &mut self,
+        from: SocketAddr,
+        peer: SocketAddr,
+        inbox: &Weak<Inbox>,
+        now: Instant,
+    ) {
+        let Some(inbox) = inbox.upgrade() else { return };
+        let former = inbox.address_of(peer);
+        let is_quiet = self.paths.get(&former).is_none_or(|path| {
+            !path.is_of(&inbox) || now.saturating_duration_since(path.heard) >= QUIET
+        });
+        let Some(path) = self.paths.get_mut(&from).filter(|path| path.is_of(&inbox)) else {
+            return;
+        };
+        if is_quiet && former != from {
+            path.known_as = peer;
+            inbox.redirect(peer, from);
+            tracing::info!("a peer has moved to another source");
+        }
+    }
+
+    /// Under which name the engine of a leg knows a source.
+    pub(super) fn known_as(&self, from: SocketAddr, inbox: &Arc<Inbox>) -> SocketAddr {
+        self.paths.get(&from).filter(|path| path.is_of(inbox)).map_or(from, |path| path.known_as)
+    }
+
     /// Forgets legs that are gone and answers that never came.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.legs.retain(|_, inbox| inbox.strong_count() > 0);
@@ -87,9 +123,9 @@ impl Demux {
         match self.paths.get_mut(&from) {
             Some(path) if path.is_of(inbox) => path.heard = now,
             Some(path) if path.is_live(now) => {}
-            Some(path) => *path = Path { inbox: Arc::downgrade(inbox), heard: now },
+            Some(path) => *path = Path::new(from, inbox, now),
             None if paths < PATHS_MAX => {
-                self.paths.insert(from, Path { inbox: Arc::downgrade(inbox), heard: now });
+                self.paths.insert(from, Path::new(from, inbox, now));
             }
             None => {}
         }
@@ -107,9 +143,14 @@ impl Demux {
 struct Path {
     inbox: Weak<Inbox>,
     heard: Instant,
+    known_as: SocketAddr,
 }
 
 impl Path {
+    fn new(from: SocketAddr, inbox: &Arc<Inbox>, now: Instant) -> Self {
+        Self { inbox: Arc::downgrade(inbox), heard: now, known_as: from }
+    }
+
     fn is_of(&self, inbox: &Arc<Inbox>) -> bool {
         std::ptr::eq(self.inbox.as_ptr(), Arc::as_ptr(inbox))
     }
@@ -191,6 +232,41 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_has_moved_keeps_its_name_once_its_old_source_is_silent() {
+        let mut port = Port::new();
+        let one = port.leg("one");
+        port.hears(&one, 1, &request("one:x", [1; 12]));
+        one.talks_to(source(1));
+        port.hears(&one, 2, &request("one:x", [2; 12]));
+        port.proves(&one, 2);
+        assert_eq!(port.demux.known_as(source(2), &one), source(2), "it may have two networks");
+
+        port.now += QUIET;
+        port.hears(&one, 2, &request("one:x", [3; 12]));
+        port.proves(&one, 2);
+        assert_eq!(port.demux.known_as(source(2), &one), source(1));
+        assert_eq!(one.address_of(source(1)), source(2), "what is said to it goes there");
+
+        port.now += QUIET;
+        port.hears(&one, 1, &request("one:x", [4; 12]));
+        port.proves(&one, 1);
+        assert_eq!(one.address_of(source(1)), source(1), "and it may come back");
+    }
+
+    #[test]
+    fn the_source_of_another_leg_takes_nobodys_name() {
+        let mut port = Port::new();
+        let (one, two) = (port.leg("one"), port.leg("two"));
+        port.hears(&one, 1, &request("one:x", [1; 12]));
+        port.hears(&two, 2, &request("two:x", [2; 12]));
+        one.talks_to(source(1));
+        port.now += QUIET;
+        port.proves(&one, 2);
+        assert_eq!(one.address_of(source(1)), source(1));
+        assert_eq!(port.demux.known_as(source(2), &two), source(2));
+    }
+
+    #[test]
     fn a_leg_that_is_gone_leaves_nothing_behind() {
         let mut port = Port::new();
         let one = port.leg("one");
@@ -221,8 +297,18 @@ mod tests {
         }
 
         fn hears(&mut self, leg: &Arc<Inbox>, port: u16, datagram: &[u8]) -> bool {
-            let from = SocketAddr::from(([192, 0, 2, 1], port));
-            self.demux.route(from, datagram, self.now).is_some_and(|inbox| Arc::ptr_eq(&inbox, leg))
+            let inbox = self.demux.route(source(port), datagram, self.now);
+            inbox.is_some_and(|inbox| Arc::ptr_eq(&inbox, leg))
         }
+
+        /// The leg has answered a request of this source.
+        fn proves(&mut self, leg: &Arc<Inbox>, port: u16) {
+            let peer = leg.peer().unwrap();
+            self.demux.prove(source(port), peer, &Arc::downgrade(leg), self.now);
+        }
+    }
+
+    fn source(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
     }
 }

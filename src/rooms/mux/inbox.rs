@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use futures_util::task::AtomicWaker;
+use tokio::sync::watch;
 
 /// Datagrams that may wait for one leg: a second of a call, and a handshake's burst.
 ///
@@ -26,6 +27,17 @@ pub(super) struct Inbox {
     datagrams: ArrayQueue<Datagram>,
     reader: AtomicWaker,
     lost: AtomicU64,
+    /// Written rarely, and by two tasks: the leg's driver, and the reader of the port.
+    way: watch::Sender<Way>,
+}
+
+/// How a leg's peer is reached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// Where the engine sends what it says.
+    peer: Option<SocketAddr>,
+    /// A peer as the engine knows it, and where it is since its NAT has moved it.
+    moved: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Inbox {
@@ -34,6 +46,32 @@ impl Inbox {
             datagrams: ArrayQueue::new(INBOX_CAPACITY),
             reader: AtomicWaker::new(),
             lost: AtomicU64::new(0),
+            way: watch::Sender::new(Way::default()),
+        }
+    }
+
+    /// The engine says something to this peer.
+    pub(super) fn talks_to(&self, peer: SocketAddr) {
+        if self.peer() != Some(peer) {
+            self.way.send_modify(|way| way.peer = Some(peer));
+        }
+    }
+
+    /// To whom the engine says what it says.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.way.borrow().peer
+    }
+
+    /// From here on, whom the engine knows as `peer` is at `address`.
+    pub(super) fn redirect(&self, peer: SocketAddr, address: SocketAddr) {
+        self.way.send_modify(|way| way.moved = Some((peer, address)));
+    }
+
+    /// Where the one is whom the engine knows as `peer`.
+    pub(super) fn address_of(&self, peer: SocketAddr) -> SocketAddr {
+        match self.way.borrow().moved {
+            Some((known, address)) if known == peer => address,
+            _ => peer,
         }
     }
 

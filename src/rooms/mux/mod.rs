@@ -129,8 +129,21 @@ impl Share {
 /// What the reader of a port is told.
 #[derive(Debug)]
 enum Order {
-    Register { ufrag: String, replaces: Option<String>, inbox: Weak<Inbox> },
-    Expect { transaction: Transaction, inbox: Weak<Inbox> },
+    Register {
+        ufrag: String,
+        replaces: Option<String>,
+        inbox: Weak<Inbox>,
+    },
+    Expect {
+        transaction: Transaction,
+        inbox: Weak<Inbox>,
+    },
+    /// Whoever asks from there is the peer that the leg's engine knows as `peer`.
+    Prove {
+        from: SocketAddr,
+        peer: SocketAddr,
+        inbox: Weak<Inbox>,
+    },
 }
 
 /// One bound socket and its reader.
@@ -186,6 +199,7 @@ fn obey(demux: &mut Demux, order: Order) {
             demux.register(&ufrag, replaces.as_deref(), inbox);
         }
         Order::Expect { transaction, inbox } => demux.expect(transaction, inbox, clock::now()),
+        Order::Prove { from, peer, inbox } => demux.prove(from, peer, &inbox, clock::now()),
     }
 }
 
@@ -219,7 +233,8 @@ impl Batch {
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
                 if let Some(inbox) = demux.route(meta.addr, datagram, now) {
                     let bytes = Bytes::copy_from_slice(datagram);
-                    inbox.push(Datagram { from: meta.addr, bytes });
+                    let from = demux.known_as(meta.addr, &inbox);
+                    inbox.push(Datagram { from, bytes });
                 }
             }
         }

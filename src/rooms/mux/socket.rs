@@ -30,12 +30,9 @@ impl AsyncUdpSocket for VirtualSocket {
     /// Sends at once or not at all: a socket that many share must not be waited for by one, and
     /// an unreachable candidate must not end a leg. What is lost here is lost like on any network.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if let Kind::Request { transaction, .. } = stun::classify(transmit.contents) {
-            let expect = Order::Expect { transaction, inbox: Arc::downgrade(&self.inbox) };
-            if self.orders.try_send(expect).is_err() {
-                tracing::debug!("a connectivity check was not noted; it will be repeated");
-            }
-        }
+        self.note(transmit);
+        let destination = self.inbox.address_of(transmit.destination);
+        let transmit = &Transmit { destination, ..transmit.clone() };
         let mut nobody = Context::from_waker(Waker::noop());
         match self.port.poll_send(&mut nobody, transmit) {
             Poll::Ready(Ok(_)) => {}
@@ -63,6 +60,27 @@ impl AsyncUdpSocket for VirtualSocket {
             filled += 1;
         }
         if filled == 0 { Poll::Pending } else { Poll::Ready(Ok(filled)) }
+    }
+}
+
+impl VirtualSocket {
+    /// What the reader of the port is to know of a datagram that leaves.
+    fn note(&self, transmit: &Transmit<'_>) {
+        let inbox = || Arc::downgrade(&self.inbox);
+        let order = match (stun::classify(transmit.contents), self.inbox.peer()) {
+            (Kind::Request { transaction, .. }, _) => Order::Expect { transaction, inbox: inbox() },
+            // The engine has checked who asked, and it is our peer, whom we know elsewhere.
+            (Kind::Answer { .. }, Some(peer))
+                if transmit.destination != peer && stun::is_success(transmit.contents) =>
+            {
+                Order::Prove { from: transmit.destination, peer, inbox: inbox() }
+            }
+            (Kind::Answer { .. }, _) => return,
+            (Kind::Other, _) => return self.inbox.talks_to(transmit.destination),
+        };
+        if self.orders.try_send(order).is_err() {
+            tracing::debug!("a connectivity check was not noted; it will be repeated");
+        }
     }
 }
 

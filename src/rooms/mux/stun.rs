@@ -31,6 +31,11 @@ pub(super) fn classify(datagram: &[u8]) -> Kind<'_> {
     }
 }
 
+/// Whether an answer is a good one: the one who gives it has checked who asked.
+pub(super) fn is_success(datagram: &[u8]) -> bool {
+    datagram.starts_with(&SUCCESS.to_be_bytes())
+}
+
 /// The part of USERNAME before the colon: the ufrag of the one who is asked (RFC 8445, 7.2.2).
 fn receiver_ufrag(mut attributes: &[u8]) -> Option<&str> {
     while let Some((head, rest)) = attributes.split_first_chunk::<4>() {

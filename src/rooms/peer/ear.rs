@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::super::codecs::Format;
@@ -42,6 +44,10 @@ pub(in crate::rooms) struct Ear {
     track: Option<Arc<dyn TrackRemote>>,
     reports: mpsc::Receiver<Report>,
     stage: Stage,
+    /// How the engine is asked whether the peer has closed its end: it does not tell by itself.
+    transport: Option<Arc<dyn DtlsTransport>>,
+    asking: Interval,
+    has_parted: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +76,8 @@ impl Ear {
     ) -> Result<Self, CodecError> {
         let Engine { connection, state, tracks, reports, .. } = engine;
         let stage = Stage::Connecting { deadline: after(CONNECT) };
+        let mut asking = interval_at(after(ASKING), ASKING);
+        asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             connection,
             participant,
@@ -80,6 +88,9 @@ impl Ear {
             track: None,
             reports,
             stage,
+            transport: None,
+            asking,
+            has_parted: false,
         })
     }
 
@@ -117,19 +128,34 @@ impl Ear {
                     }
                     Report::Goodbye => {}
                 },
+                _ = self.asking.tick(), if self.transport.is_some() => {
+                    if is_closed(self.transport.as_deref()).await {
+                        self.has_parted = true;
+                        return PeerEvent::Lost("it hung up");
+                    }
+                }
                 () = reached(deadline) => return PeerEvent::Lost(match self.stage {
                     Stage::Connecting { .. } => "it did not connect in time",
                     Stage::Up | Stage::Wavering { .. } => "it fell silent",
-                    Stage::Parting { .. } => "it said goodbye",
+                    Stage::Parting { .. } => {
+                        self.has_parted = true;
+                        "it said goodbye"
+                    }
                 }),
             }
         }
     }
 
+    /// Whether the leg was lost because the peer has ended it, and not because it vanished.
+    pub(in crate::rooms) const fn has_parted(&self) -> bool {
+        self.has_parted
+    }
+
     async fn on_state(&mut self, state: RTCPeerConnectionState) -> Option<PeerEvent> {
         match (state, self.stage) {
             (RTCPeerConnectionState::Connected, Stage::Connecting { .. }) => {
-                if !is_signalled(&*self.connection, &self.fingerprints).await {
+                self.transport = transport(&*self.connection).await;
+                if !is_signalled(self.transport.as_deref(), &self.fingerprints).await {
                     return Some(PeerEvent::Lost("its certificate is not the signalled one"));
                 }
                 self.stage = Stage::Up;
@@ -139,13 +165,16 @@ impl Ear {
             (RTCPeerConnectionState::Disconnected, Stage::Up | Stage::Parting { .. }) => {
                 self.stage = Stage::Wavering { deadline: after(SILENCE) };
             }
-            (RTCPeerConnectionState::Connecting, Stage::Up) => {
+            (RTCPeerConnectionState::Connecting, Stage::Up | Stage::Wavering { .. }) => {
                 self.stage = Stage::Wavering { deadline: after(CONNECT) };
             }
             (RTCPeerConnectionState::Failed, _) => {
                 return Some(PeerEvent::Lost("it cannot be reached"));
             }
-            (RTCPeerConnectionState::Closed, _) => return Some(PeerEvent::Lost("it was closed")),
+            (RTCPeerConnectionState::Closed, _) => {
+                self.has_parted = true;
+                return Some(PeerEvent::Lost("it was closed"));
+            }
             _ => {}
         }
         None
@@ -196,15 +225,23 @@ impl Stage {
     }
 }
 
+async fn transport(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+    let sender = connection.get_senders().await.into_iter().next()?;
+    sender.transport().await.ok().flatten()
+}
+
 /// Whether the certificate that the peer has shown is one that was signalled.
-async fn is_signalled(connection: &dyn PeerConnection, fingerprints: &[Fingerprint]) -> bool {
-    let Some(sender) = connection.get_senders().await.into_iter().next() else {
-        return false;
-    };
-    let Ok(Some(transport)) = sender.transport().await else { return false };
+async fn is_signalled(transport: Option<&dyn DtlsTransport>, fingerprints: &[Fingerprint]) -> bool {
+    let Some(transport) = transport else { return false };
     let Ok(certificates) = transport.get_remote_certificates().await else { return false };
     let Some(shown) = certificates.first() else { return false };
     fingerprints.iter().any(|fingerprint| fingerprint.matches(shown))
+}
+
+/// Whether the peer has closed its end of DTLS (`close_notify`; RFC 5246, section 7.2.1).
+async fn is_closed(transport: Option<&dyn DtlsTransport>) -> bool {
+    let Some(transport) = transport else { return false };
+    matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
 }
 
 async fn poll(track: Option<&dyn TrackRemote>) -> Option<TrackRemoteEvent> {
@@ -232,6 +269,9 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// How long a peer may stay silent after the engine has noticed, at three seconds: a peer that
 /// has vanished is gone within five.
 const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How often the engine is asked whether the peer has closed its end.
+const ASKING: Duration = Duration::from_millis(500);
 
 /// How long a peer that has said goodbye may take to say something after all.
 const PARTING: Duration = Duration::from_secs(1);

@@ -30,8 +30,8 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
-    RTCConfigurationBuilder, RTCIceGatheringState, RTCPeerConnectionState, Registry, SettingEngine,
-    SettingEngineBuilder,
+    RTCConfigurationBuilder, RTCIceGatheringState, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, Registry, SettingEngine, SettingEngineBuilder,
 };
 
 use super::super::codecs::{Codec, Format, RED_RTPMAP};
@@ -47,6 +47,22 @@ use crate::sys::tasks::{self, Task};
 ///
 /// When full: the track is not heard.
 const TRACKS_CAPACITY: usize = 2;
+
+/// Addresses of ours that may wait to be told to the peer: those of a machine with many, and what
+/// servers make of them.
+///
+/// When full: the address is not told; what the peer has must do.
+pub(super) const CANDIDATES_CAPACITY: usize = 32;
+
+/// Which part an engine plays in the signalling of its leg.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// It offers, and tells each address of ours as it finds it. A restart of ICE also takes new
+    /// sockets, so that a machine that has moved to another network can be reached there.
+    Offerer { candidates: mpsc::Sender<String> },
+    /// It answers, in this role of the handshake, from sockets that stay as they are.
+    Answerer { role: RTCDtlsRole },
+}
 
 /// The certificate by which all our legs are known. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,7 +86,7 @@ pub(super) struct Engine {
     pub(super) tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     /// What both ends say of the line, and the peer's goodbyes.
     pub(super) reports: mpsc::Receiver<Report>,
-    is_gathered: watch::Receiver<bool>,
+    pub(super) is_gathered: watch::Receiver<bool>,
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     /// What the engine believes our track to be of.
@@ -184,7 +200,7 @@ impl fmt::Debug for Mouth {
 pub(super) async fn start(
     identity: &Identity,
     bind: Vec<SocketAddr>,
-    answering_role: RTCDtlsRole,
+    part: Part,
     runtime: Arc<LegRuntime>,
     formats: &[Format],
 ) -> Result<Engine, Error> {
@@ -203,12 +219,13 @@ pub(super) async fn start(
     let builder = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_media_engine(media)
-        .with_setting_engine(settings(answering_role))
+        .with_setting_engine(settings(&part))
         .with_interceptor_registry(interceptors)
         .with_handler(Arc::new(Handler {
             state: state_tx,
             gathered: gathered_tx,
             tracks: tracks_tx,
+            part,
         }))
         .with_runtime(runtime)
         .with_udp_addrs(bind);
@@ -226,9 +243,14 @@ pub(super) async fn start(
     Ok(Engine { connection, state, tracks, reports, is_gathered, track, ssrc, codec })
 }
 
-fn settings(answering_role: RTCDtlsRole) -> SettingEngine {
+fn settings(part: &Part) -> SettingEngine {
+    let (role, takes_new_sockets) = match part {
+        Part::Offerer { .. } => (RTCDtlsRole::Auto, true),
+        Part::Answerer { role } => (*role, false),
+    };
     SettingEngineBuilder::new()
-        .with_answering_dtls_role(answering_role)
+        .with_answering_dtls_role(role)
+        .with_discard_local_candidates_during_ice_restart(takes_new_sockets)
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_ice_timeouts(Some(SILENCE), Some(FAILED), Some(CONSENT))
         .with_ice_connection_attempts(Some(CHECK), Some(CHECKS))
@@ -310,10 +332,19 @@ struct Handler {
     state: watch::Sender<RTCPeerConnectionState>,
     gathered: watch::Sender<bool>,
     tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+    part: Part,
 }
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let Part::Offerer { candidates } = &self.part else { return };
+        let told = event.candidate.to_json().map(|found| candidates.try_send(found.candidate));
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!("an address of ours is not told to the peer");
+        }
+    }
+
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         self.gathered.send_replace(state == RTCIceGatheringState::Complete);
     }

@@ -5,6 +5,7 @@ mod engine;
 mod hearing;
 mod interpreter;
 mod nack;
+mod offerer;
 mod reports;
 
 use std::fmt;
@@ -14,12 +15,14 @@ use std::time::Duration;
 
 use rtc::peer_connection::transport::RTCDtlsRole;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 
 pub(super) use self::ear::{Ear, PeerEvent};
-use self::engine::Engine;
+use self::engine::{CANDIDATES_CAPACITY, Engine, Part};
 pub(super) use self::engine::{Identity, Voice};
+use self::offerer::Offerer;
+pub(super) use self::offerer::{IceServer, News};
 use super::codecs::Format;
 use super::mux::{LegRuntime, Mux, Share};
 use super::sdp::{self, Description, Fragment, SdpError};
@@ -36,7 +39,7 @@ pub(super) enum PeerError {
     Codec(#[from] CodecError),
     #[error("WebRTC: {0}")]
     Engine(#[from] webrtc::error::Error),
-    #[error("this leg's ICE can only be restarted by an answerer, with new credentials")]
+    #[error("this leg's ICE is not restarted in this way, or without new credentials")]
     NoRestart,
 }
 
@@ -80,6 +83,11 @@ pub(super) enum Trickled {
 #[derive(Debug)]
 pub(super) struct Offering {
     engine: Engine,
+    /// What the engine has made, which it wants to see unchanged.
+    made: RTCSessionDescription,
+    /// What is offered: the same with our addresses.
+    offer: String,
+    candidates: mpsc::Receiver<String>,
     participant: ParticipantId,
     alive: watch::Sender<()>,
 }
@@ -98,7 +106,8 @@ impl Peer {
         // Waiting for the handshake saves a round trip; but a peer may insist on waiting itself.
         let role = if offer.is_dtls_server { RTCDtlsRole::Client } else { RTCDtlsRole::Server };
         let format = offer.format;
-        let mut engine = engine::start(identity, share.labels(), role, runtime, &[format]).await?;
+        let part = Part::Answerer { role };
+        let mut engine = engine::start(identity, share.labels(), part, runtime, &[format]).await?;
         let connection = Connection(Arc::clone(&engine.connection));
         let sdp = connection.answer(&offer).await?;
         // Checks that came before our own address is known to the engine would be lost.
@@ -130,12 +139,17 @@ impl Peer {
         formats: &[Format],
     ) -> Result<(Offering, String), PeerError> {
         let (runtime, alive) = LegRuntime::new(None);
-        let mut engine = engine::start(identity, bind, RTCDtlsRole::Auto, runtime, formats).await?;
+        let (found, candidates) = mpsc::channel(CANDIDATES_CAPACITY);
+        let part = Part::Offerer { candidates: found };
+        let mut engine = engine::start(identity, bind, part, runtime, formats).await?;
         let connection = &engine.connection;
-        connection.set_local_description(connection.create_offer(None).await?).await?;
+        let made = connection.create_offer(None).await?;
+        connection.set_local_description(made.clone()).await?;
         engine.gathered(GATHERING).await;
         let offer = engine.connection.local_description().await.ok_or(SdpError::NotSdp)?.sdp;
-        Ok((Offering { engine, participant, alive }, offer))
+        let offering =
+            Offering { engine, made, offer: offer.clone(), candidates, participant, alive };
+        Ok((offering, offer))
     }
 
     /// Takes more candidates of the peer, or its wish to restart ICE.
@@ -193,18 +207,19 @@ impl Peer {
 impl Offering {
     /// Takes the peer's answer; from here on the leg comes up by itself.
     pub(super) async fn take_answer(self, answer: &str) -> Result<Leg, PeerError> {
-        let Self { engine, participant, alive } = self;
+        let Self { engine, offer, candidates, participant, alive, .. } = self;
         let answer = Description::read_answer(answer)?;
         let format = answer.format;
         if format.codec != engine.codec {
             engine.settle(format.codec).await?;
         }
-        let description = RTCSessionDescription::answer(answer.sdp)?;
+        let description = RTCSessionDescription::answer(answer.sdp.clone())?;
         engine.connection.set_remote_description(description).await?;
         let connection = Connection(Arc::clone(&engine.connection));
         let (voice, interpreter) = engine.voice(format)?;
-        let ear = Ear::new(engine, participant, format, answer.fingerprints)?;
-        let side = Side::Offerer;
+        let fingerprints = answer.fingerprints.clone();
+        let side = Side::Offerer(Offerer::new(&engine, offer, candidates, answer));
+        let ear = Ear::new(engine, participant, format, fingerprints)?;
         let peer = Peer { connection, side, _interpreter: interpreter, _alive: alive };
         Ok(Leg { peer, ear, voice })
     }
@@ -222,7 +237,7 @@ enum Side {
         /// Our own ICE user name.
         ufrag: String,
     },
-    Offerer,
+    Offerer(Offerer),
 }
 
 /// The engine's handle, with the one exchange that is used twice.
@@ -287,6 +302,39 @@ mod tests {
         let late = Fragment { ufrag: Some(callers_ufrag), ..Fragment::default() };
         let trickled = pair.answerer.peer.trickle(&late).await.unwrap();
         assert!(matches!(trickled, Trickled::Added), "it restarts nothing");
+    }
+
+    #[tokio::test]
+    async fn the_offering_side_restarts_from_new_sockets() {
+        let mut pair = Pair::connect().await;
+        pair.is_heard(b"before").await;
+        let before = pair.engine.local_description().await.unwrap().sdp;
+        let ours = pair.caller.peer.restart_ice().await.unwrap();
+        let ours = Fragment::read(&ours).unwrap();
+        assert!(ours.pwd.is_some() && !ours.candidates.is_empty(), "{ours:?}");
+        for candidate in &ours.candidates {
+            assert!(!before.contains(candidate), "{candidate}");
+        }
+
+        let trickled = pair.answerer.peer.trickle(&ours).await.unwrap();
+        let Trickled::Restarted { fragment, .. } = trickled else { panic!("a restart") };
+        pair.caller.peer.take_restart(&Fragment::read(&fragment).unwrap()).await.unwrap();
+        pair.is_heard(b"after").await;
+    }
+
+    #[tokio::test]
+    async fn who_closes_a_leg_is_known_to_have_parted() {
+        let Pair { answerer, mut caller, .. } = Pair::connect().await;
+        answerer.peer.close().await;
+        let lost = async {
+            loop {
+                if let PeerEvent::Lost(reason) = caller.ear.next().await {
+                    return reason;
+                }
+            }
+        };
+        let reason = tokio::time::timeout(Duration::from_secs(10), lost).await.unwrap();
+        assert_eq!((reason, caller.ear.has_parted()), ("it hung up", true));
     }
 
     #[tokio::test]

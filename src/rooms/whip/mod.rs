@@ -2,17 +2,23 @@
 //!
 //! RFC 9725 only sends; an endpoint that answers `sendrecv`, like our own rooms, also talks.
 
+mod http;
+mod links;
+mod visit;
+
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::Url;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
+use self::http::{Endpoint, Session, Welcome};
+pub(in crate::rooms) use self::visit::Visit;
 use super::PACKETS_CAPACITY;
 use super::codecs::{Codec, Format};
-use super::peer::{Ear, Identity, Leg, Offering, Peer, PeerError, PeerEvent, Voice};
-use super::sdp::SDP_MAX;
+use super::peer::{Ear, Identity, Leg, News, Offering, Peer, PeerError, PeerEvent, Voice};
 use crate::agent::RoomFailure;
 use crate::ids::ParticipantId;
 use crate::media::OpusPacket;
@@ -35,7 +41,7 @@ pub struct Call {
     pub packets: mpsc::Receiver<OpusPacket>,
     voice: Voice,
     peer: Peer,
-    resource: Option<Resource>,
+    session: Option<Session>,
     _ear: tasks::Task,
 }
 
@@ -43,32 +49,32 @@ pub struct Call {
 pub async fn dial(whip_url: &str, token: Option<&Secret>) -> Result<Call, RoomFailure> {
     let url = Url::parse(whip_url).map_err(|_| RoomFailure::Unsupported(whip_url.to_owned()))?;
     let caller = Caller::prepare(local_address(&url)).await?;
-    let http = Http::new(token)?;
-    let (answer, resource) = http.offer(url, caller.offer()).await?;
-    match caller.connect(&answer).await {
-        Ok(call) => Ok(Call { resource, ..call }),
-        Err(failure) => {
-            if let Some(resource) = resource {
-                resource.delete().await;
-            }
-            Err(failure)
-        }
-    }
+    let endpoint = Endpoint::new(url, token.cloned())?;
+    let (leg, session) = enter(&endpoint, caller, pending()).await?;
+    Ok(Call::of(leg, session))
 }
 
 impl Caller {
     /// Makes an offer. `bind` is the local address; unspecified means all but loopback.
     pub async fn prepare(bind: IpAddr) -> Result<Self, RoomFailure> {
-        Self::prepare_with(bind, &[Codec::Opus, Codec::Pcmu, Codec::Pcma]).await
+        Self::prepare_with(bind, &CODECS).await
     }
 
     /// Makes an offer of these codecs, the best one first.
     pub async fn prepare_with(bind: IpAddr, codecs: &[Codec]) -> Result<Self, RoomFailure> {
         let identity = Identity::generate().map_err(|error| media(&error.into()))?;
+        Self::prepare_as(&identity, bind, codecs).await
+    }
+
+    async fn prepare_as(
+        identity: &Identity,
+        bind: IpAddr,
+        codecs: &[Codec],
+    ) -> Result<Self, RoomFailure> {
         let bind = vec![SocketAddr::new(bind, 0)];
         let far_end = ParticipantId::new("room");
         let formats: Vec<_> = codecs.iter().map(|codec| Format::offered(*codec, false)).collect();
-        let offering = Peer::offer(&identity, far_end, bind, &formats).await;
+        let offering = Peer::offer(identity, far_end, bind, &formats).await;
         let (offering, offer) = offering.map_err(|error| media(&error))?;
         Ok(Self { offering, offer })
     }
@@ -81,22 +87,38 @@ impl Caller {
 
     /// Takes the answer and waits until the call is up.
     pub async fn connect(self, answer: &str) -> Result<Call, RoomFailure> {
-        let leg = self.offering.take_answer(answer).await.map_err(|error| media(&error))?;
-        let Leg { peer, mut ear, voice } = leg;
-        loop {
-            match ear.next().await {
-                PeerEvent::Connected => break,
-                PeerEvent::Packet(_) | PeerEvent::Quality(_) => {}
-                PeerEvent::Lost(reason) => return Err(RoomFailure::Media(reason.to_owned())),
+        Ok(Call::of(self.raise(answer, None).await?, None))
+    }
+
+    /// Takes the answer and waits until the leg is up; addresses found meanwhile are trickled.
+    async fn raise(self, answer: &str, session: Option<&Session>) -> Result<Leg, RoomFailure> {
+        let mut leg = self.offering.take_answer(answer).await.map_err(|error| media(&error))?;
+        let Leg { peer, ear, .. } = &mut leg;
+        let connected = async {
+            loop {
+                match ear.next().await {
+                    PeerEvent::Connected => return Ok(()),
+                    PeerEvent::Packet(_) | PeerEvent::Quality(_) => {}
+                    PeerEvent::Lost(reason) => return Err(RoomFailure::Media(reason.to_owned())),
+                }
             }
+        };
+        tokio::select! {
+            connected = connected => connected?,
+            () = trickle(peer, session) => {}
         }
-        let (packets_to, packets) = mpsc::channel(PACKETS_CAPACITY);
-        let ear = tasks::spawn("call", listen(ear, packets_to));
-        Ok(Call { packets, voice, peer, resource: None, _ear: ear })
+        Ok(leg)
     }
 }
 
 impl Call {
+    fn of(leg: Leg, session: Option<Session>) -> Self {
+        let Leg { peer, ear, voice } = leg;
+        let (packets_to, packets) = mpsc::channel(PACKETS_CAPACITY);
+        let ear = tasks::spawn("call", listen(ear, packets_to));
+        Self { packets, voice, peer, session, _ear: ear }
+    }
+
     /// Says something; tells whether it was taken. The packet's participant does not matter.
     pub fn send(&self, packet: &OpusPacket) -> bool {
         self.voice.send(packet)
@@ -110,10 +132,68 @@ impl Call {
 
     /// Leaves with a goodbye.
     pub async fn hang_up(self) {
-        if let Some(resource) = self.resource {
-            resource.delete().await;
+        if let Some(session) = self.session {
+            session.delete().await;
         }
         self.peer.close().await;
+    }
+}
+
+/// Brings a caller in behind an endpoint, unless it is `given_up` first.
+async fn enter(
+    endpoint: &Endpoint,
+    caller: Caller,
+    given_up: impl Future<Output = ()>,
+) -> Result<(Leg, Option<Session>), RoomFailure> {
+    let offer = caller.offer().to_owned();
+    let offered = endpoint.offer(&offer);
+    tokio::pin!(given_up, offered);
+    let Welcome { answer, session, servers } = tokio::select! {
+        welcome = &mut offered => welcome?,
+        () = &mut given_up => {
+            // An answer that is on its way would leave us standing in the room.
+            if let Ok(Ok(Welcome { session: Some(session), .. })) = timeout(LAST, offered).await {
+                session.delete().await;
+            }
+            return Err(RoomFailure::Unreachable(LATE.to_owned()));
+        }
+    };
+    let raised = async {
+        let servers = links::resolve(servers).await;
+        if !servers.is_empty() {
+            caller.offering.ask(&servers).await.map_err(|error| media(&error))?;
+        }
+        caller.raise(&answer, session.as_ref()).await
+    };
+    let raised = tokio::select! {
+        raised = raised => raised,
+        () = &mut given_up => Err(RoomFailure::Media(NO_WAY.to_owned())),
+    };
+    match (raised, session) {
+        (Ok(leg), session) => Ok((leg, session)),
+        (Err(failure), session) => {
+            if let Some(session) = session {
+                session.delete().await;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Tells the endpoint addresses of ours as they are found. Never ends.
+async fn trickle(peer: &mut Peer, session: Option<&Session>) {
+    loop {
+        if let (News::Trickle(fragment), Some(session)) = (peer.news().await, session) {
+            tell(session, &fragment).await;
+        }
+    }
+}
+
+async fn tell(session: &Session, fragment: &str) {
+    if session.is_changeable()
+        && let Err(failure) = session.trickle(fragment).await
+    {
+        tracing::debug!(%failure, "the endpoint does not take an address of ours");
     }
 }
 
@@ -133,80 +213,6 @@ async fn listen(mut ear: Ear, packets: mpsc::Sender<OpusPacket>) {
     }
 }
 
-/// How the endpoint is spoken to.
-#[derive(Clone, Debug)]
-struct Http {
-    client: Client,
-    token: Option<Secret>,
-}
-
-/// What a call is to the endpoint; deleting it hangs up.
-#[derive(Debug)]
-struct Resource {
-    http: Http,
-    url: Url,
-}
-
-impl Http {
-    fn new(token: Option<&Secret>) -> Result<Self, RoomFailure> {
-        // Another part of the process may have installed one, which will do as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(REQUEST).build().map_err(|e| unreachable(&e))?;
-        Ok(Self { client, token: token.cloned() })
-    }
-
-    async fn offer(
-        &self,
-        url: Url,
-        offer: &str,
-    ) -> Result<(String, Option<Resource>), RoomFailure> {
-        let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/sdp");
-        let request = self.with_token(request).body(offer.to_owned());
-        let response = request.send().await.map_err(|error| unreachable(&error))?;
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let resource = location.and_then(|location| response.url().join(location).ok());
-        let resource = resource.map(|url| Resource { http: self.clone(), url });
-        let status = response.status();
-        let body = body(response).await?;
-        match status {
-            StatusCode::CREATED | StatusCode::OK => Ok((body, resource)),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RoomFailure::Unauthorized),
-            StatusCode::NOT_FOUND => Err(RoomFailure::NotFound),
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(RoomFailure::Media(format!("the endpoint refused the offer: {status}")))
-            }
-            _ => Err(RoomFailure::Unreachable(format!("the endpoint answered {status}"))),
-        }
-    }
-
-    fn with_token(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {}", token.expose())),
-            None => request,
-        }
-    }
-}
-
-impl Resource {
-    async fn delete(self) {
-        let request = self.http.with_token(self.http.client.delete(self.url.clone()));
-        if let Err(error) = request.send().await {
-            tracing::info!(%error, "the endpoint did not take our goodbye");
-        }
-    }
-}
-
-async fn body(mut response: Response) -> Result<String, RoomFailure> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
-        if bytes.len() + chunk.len() > SDP_MAX {
-            return Err(RoomFailure::Media("the answer is too long".to_owned()));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    String::from_utf8(bytes).map_err(|_| RoomFailure::Media("the answer is no text".to_owned()))
-}
-
 /// From where an endpoint can be reached: loopback only if it is there itself.
 fn local_address(url: &Url) -> IpAddr {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -222,12 +228,14 @@ fn media(error: &PeerError) -> RoomFailure {
     RoomFailure::Media(error.to_string())
 }
 
-fn unreachable(error: &reqwest::Error) -> RoomFailure {
-    RoomFailure::Unreachable(error.to_string())
-}
+/// How long an answer is waited for that is of use to nobody any more but to say goodbye.
+const LAST: Duration = Duration::from_secs(1);
 
-/// How long one request may take; an endpoint answers in a round trip and some work.
-const REQUEST: Duration = Duration::from_secs(10);
+const LATE: &str = "it did not answer in time";
+const NO_WAY: &str = "no way for sound was found in time";
+
+/// What is offered, the best first.
+const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
 
 #[cfg(test)]
 mod tests {
