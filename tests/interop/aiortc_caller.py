@@ -27,9 +27,6 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from av import AudioFrame
 
-# Everything here is on one machine, and loopback is not among the addresses it looks for.
-aioice.ice.get_host_addresses = lambda *_, **__: ["127.0.0.1"]
-
 FRAME_SECONDS = 0.02
 HEARD_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 LOUD = 500
@@ -223,4 +220,7 @@ async def main(url, to_say, to_write, codec=None):
     tell(seconds=len(ear.heard) / ear.rate, states=before, rtp=rtp)
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    # Everything here is on one machine, and loopback is not among the addresses it looks for.
+    aioice.ice.get_host_addresses = lambda *_, **__: ["127.0.0.1"]
+    asyncio.run(main(*sys.argv[1:]))

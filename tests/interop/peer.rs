@@ -40,6 +40,17 @@ impl Peer {
         Self::spawn(script, Command::new(python), args)
     }
 
+    /// The same by another program, which is given what to run as its last arguments.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) fn python_by<A: AsRef<OsStr>>(
+        mut launcher: Command,
+        script: &'static str,
+        args: &[A],
+    ) -> Self {
+        launcher.arg(needed(cache().join("venv/bin/python")));
+        Self::spawn(script, launcher, args)
+    }
+
     fn spawn<A: AsRef<OsStr>>(script: &'static str, mut command: Command, args: &[A]) -> Self {
         let mut child = command
             .arg(format!("{}/tests/interop/{script}", env!("CARGO_MANIFEST_DIR")))
@@ -129,6 +140,26 @@ impl Agent {
         let told = self.peer.until("ack", |told| told.get("ack").is_some()).await;
         assert_eq!(told["ack"], json!({"ok": true}));
         self.event("room_joined").await
+    }
+
+    /// Tries to join as these fields say, in vain; the error that says why.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn join_in_vain(&mut self, fields: Value) -> Value {
+        let mut join = fields;
+        join["type"] = json!("join-room");
+        self.peer.order(&join.to_string()).await;
+        let is_error = |told: &Value| {
+            assert_ne!(told["event"]["type"], "room_joined", "{told}");
+            told["event"]["type"] == "error"
+        };
+        self.peer.until("an error", is_error).await["event"].take()
+    }
+
+    /// Leaves the room; gives the event that says so.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn leave(&mut self) -> Value {
+        self.peer.order(&json!({"type": "leave-room"}).to_string()).await;
+        self.event("room_left").await
     }
 
     /// The next event of a kind; those before it are let go, but none may be an error.
