@@ -6,7 +6,7 @@ CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
 export CALLBRIDGE_CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-silero test-deps demo serve test soak bench hearing load lint fmt doc clean
+.PHONY: help deps deps-silero deps-daily test-deps demo serve test soak bench hearing load lint fmt doc clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ deps: ## install what building and running need (called by the others)
 
 deps-silero: deps ## install the speech detector silero, which agents may then choose
 	@scripts/silero
+
+deps-daily: ## install Daily's package: agents may then join rooms of Daily (docs/rooms.md)
+	@scripts/daily
 
 hearing: deps-silero ## compare the speech detectors on recordings, which are downloaded
 	@scripts/hearing-sounds $(CALLBRIDGE_CACHE)/hearing
