@@ -10,15 +10,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use callbridge::media::Converter;
 use serde_json::Value;
 use tokio::process::Command;
 
-use client::{PATIENCE, Server, find};
+use client::{PATIENCE, Server};
+use recognised::{recognised, words};
 
 #[path = "local_model/client.rs"]
 #[allow(dead_code, reason = "each test program uses its part of it")]
 mod client;
+
+#[path = "local_model/recognised.rs"]
+mod recognised;
 
 #[tokio::test]
 async fn the_demo_is_a_whole_call_and_its_recording_has_the_agents_words() {
@@ -161,35 +164,6 @@ fn assert_in_order(told: &[Value], wanted: &[&str]) {
 fn text_of(told: &[Value], kind: &str) -> String {
     let last = told.iter().rfind(|line| line["name"] == kind);
     last.unwrap()["event"]["text"].as_str().unwrap().to_owned()
-}
-
-/// The words of a text. Recognition may write numbers as digits and join words, so those go.
-fn words(text: &str) -> Vec<String> {
-    let letters = |c: char| if c.is_alphabetic() { c.to_ascii_lowercase() } else { ' ' };
-    text.chars().map(letters).collect::<String>().split_whitespace().map(str::to_owned).collect()
-}
-
-/// What the local model hears in a recording.
-async fn recognised(path: &Path) -> String {
-    let mut reader = hound::WavReader::open(path).unwrap();
-    let rate = reader.spec().sample_rate;
-    let samples: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).collect();
-    let mut sound = Vec::new();
-    let mut converter = Converter::new(rate, 24_000).unwrap();
-    converter.convert(&samples, &mut sound);
-    converter.flush(&mut sound);
-    sound.splice(0..0, std::iter::repeat_n(0, 12_000));
-    let server = Server::start().await;
-    let mut client = server.client().await;
-    let input = serde_json::json!({
-        "transcription": { "model": "moonshine" }, "turn_detection": null,
-    });
-    client.update(serde_json::json!({ "audio": { "input": input } })).await;
-    client.append(&sound).await;
-    client.send(serde_json::json!({ "type": "input_audio_buffer.commit" })).await;
-    let kind = "conversation.item.input_audio_transcription.completed";
-    let events = client.until(kind).await;
-    find(&events, kind)["transcript"].as_str().unwrap().to_owned()
 }
 
 fn fixture(name: &str) -> String {

@@ -7,11 +7,10 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::wav;
 use crate::ids::ParticipantId;
 use crate::media::{
-    EdgeKind, Encoder, FRAME_MS, Frame24k, OpusPacket, RTP_TICKS_PER_FRAME, SpeechConfig, Uplink,
-    UplinkOutput,
+    AUDIBLE, EdgeKind, FRAME_MS, Frame24k, Microphone, OpusPacket, SpeechConfig, Uplink,
+    UplinkOutput, frames_of,
 };
 use crate::privacy::Secret;
 use crate::rooms::whip::{self, Call};
@@ -99,9 +98,7 @@ struct Talk {
 struct Mouth {
     frames: VecDeque<Frame24k>,
     loud_left: usize,
-    encoder: Encoder,
-    sequence: u16,
-    timestamp: u32,
+    microphone: Microphone,
 }
 
 enum Happened {
@@ -188,12 +185,12 @@ impl Talk {
 
 impl Mouth {
     fn new() -> anyhow::Result<Self> {
-        let encoder = Encoder::new()?;
-        Ok(Self { frames: VecDeque::new(), loud_left: 0, encoder, sequence: 0, timestamp: 0 })
+        let microphone = Microphone::new(ParticipantId::new("caller"))?;
+        Ok(Self { frames: VecDeque::new(), loud_left: 0, microphone })
     }
 
     fn open(&mut self, samples: &[i16]) {
-        self.frames.extend(wav::frames(samples));
+        self.frames.extend(frames_of(samples));
         let last_loud = self.frames.iter().rposition(|frame| frame.level() >= AUDIBLE);
         self.loud_left = last_loud.map_or(0, |at| at + 1);
     }
@@ -201,24 +198,12 @@ impl Mouth {
     /// The next packet, and whether the last audible frame is in it.
     fn next(&mut self) -> (OpusPacket, bool) {
         let frame = self.frames.pop_front().unwrap_or(Frame24k::SILENCE);
-        let packet = OpusPacket {
-            participant: ParticipantId::new("caller"),
-            sequence: self.sequence,
-            timestamp: self.timestamp,
-            marker: self.sequence == 0,
-            payload: self.encoder.encode(&frame),
-            at: clock::now(),
-        };
-        self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(RTP_TICKS_PER_FRAME);
+        let packet = self.microphone.packet(&frame, clock::now());
         let said_all = self.loud_left == 1;
         self.loud_left = self.loud_left.saturating_sub(1);
         (packet, said_all)
     }
 }
-
-/// Frames below this level are silence to a listener: about 45 dB below full scale.
-pub(super) const AUDIBLE: u32 = 180;
 
 /// So long without a packet, and the next one begins something new.
 const SILENCE: Duration = Duration::from_millis(100);

@@ -4,13 +4,16 @@ mod call;
 mod caller;
 pub mod check_config;
 mod demo;
+mod house;
 mod load;
 mod model;
 mod open_files;
 mod print;
+mod rehearsal;
 mod replay;
 mod serve;
 mod socketio;
+mod timeline;
 mod wav;
 
 use std::io;
@@ -39,8 +42,8 @@ enum Command {
     Demo(demo::Args),
     /// The local model as a stand-alone OpenAI Realtime server, where `--listen` says.
     Model,
-    /// A caller: plays a WAV into a call and records what it hears.
-    Call(call::Args),
+    /// One call: of a recorded caller with whoever answers, or of an agent in any room.
+    Call(Box<call::Args>),
     /// Many calls at once against a gateway, and a report of what they measure.
     Load(Box<load::Args>),
     /// Live an agent's life again from its journal, and compare.
@@ -52,10 +55,13 @@ enum Command {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error),
     };
+    if let Command::Call(args) = &mut cli.command {
+        args.is_model_named = cli.settings.settings.contains_key("model");
+    }
     let sources = Sources::of_process(&cli.settings);
     if matches!(cli.command, Command::CheckConfig) {
         let printed = check_config::run(&sources, &mut io::stdout(), &mut io::stderr());
@@ -107,7 +113,7 @@ fn start(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Serve => serve::run(config).await,
             Command::Demo(args) => demo::run(config, args).await,
             Command::Model => model::run(config).await,
-            Command::Call(args) => call::run(args).await,
+            Command::Call(args) => call::run(config, *args).await,
             Command::Load(args) => load::run(*args).await,
             Command::CheckConfig | Command::Replay(_) => Ok(()),
         }

@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
-
-use super::print;
-use crate::media::ms_of_24k;
-use crate::rehearsal::{Cast, Script, rehearse};
+use super::{print, rehearsal};
+use crate::media::{Manners, Wait, ms_of_24k};
+use crate::rehearsal::Recorded;
 use crate::runtime::{Difference, Moment, Replay, ReplaySummary};
 use crate::sys::clock;
 
@@ -50,23 +48,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Plays a recorded caller to an agent whose model follows a script.
 fn play(wav: &Path, script: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(script);
-    let text = text.with_context(|| format!("{} cannot be read", script.display()))?;
-    let recording = super::wav::read(wav)?;
-    let mut script = Script::parse(&text)?;
-    let heard = Duration::from_millis(ms_of_24k(recording.len() as u64));
+    let samples = super::wav::read(wav)?;
+    let mut script = rehearsal::read(script)?;
+    let heard = Duration::from_millis(ms_of_24k(samples.len() as u64));
     script.until = Some(script.end().max(heard + AFTERMATH));
-    let agent = super::wav::read_from(AGENT, "the agent's voice")?;
-    let human = recording.clone();
-    let cast = Cast { human, agent, recording: Some(recording) };
-    let begun = clock::now();
-    let timeline = rehearse(script, cast, begun)?;
-    for line in timeline.to_string().lines() {
-        print::line(line);
-    }
-    let took = clock::now().saturating_duration_since(begun).as_secs_f64();
-    print::line(&format!("(rehearsed in {took:.3} s)"));
-    Ok(())
+    // They begin at once, and stay on the line to the script's end.
+    let (wait, stays) = (Wait::For(Duration::ZERO), Duration::MAX);
+    let manners = Manners { wait, quiet: stays, patience: stays };
+    rehearsal::play(script, Recorded { samples, manners }).map(drop)
 }
 
 fn live_again(journal: &Path, args: &Args) -> anyhow::Result<ExitCode> {
@@ -140,10 +129,6 @@ fn show(before: &VecDeque<Moment>, moment: &Moment) {
 fn seconds(at: Duration) -> String {
     format!("{:10.3} s", at.as_secs_f64())
 }
-
-/// What an agent in a rehearsal says, whatever its words.
-const AGENT: &[u8] =
-    include_bytes!("../../fixtures/audio/tell-me-the-weather-in-paris-16000hz-16bit-mono.wav");
 
 /// How long a rehearsal goes on after the caller's last sound.
 const AFTERMATH: Duration = Duration::from_secs(10);

@@ -19,13 +19,14 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 /// The signals that end the process: the first one drains, the second one exits at once.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    /// From here on they are not the system's to obey.
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let on = |kind| signal(kind).context("signals cannot be listened to");
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
@@ -41,7 +42,7 @@ impl Signals {
     }
 
     /// Waits for the first signal, and leaves a watch for the second behind.
-    async fn first(mut self) {
+    pub(super) async fn first(mut self) {
         self.next().await;
         let second = tasks::spawn("second signal", async move {
             self.next().await;

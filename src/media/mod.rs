@@ -9,6 +9,7 @@ mod g711;
 mod gain;
 mod gate;
 mod hearing;
+mod microphone;
 mod mix;
 mod opus;
 mod order;
@@ -16,6 +17,7 @@ mod pacer;
 mod packet;
 mod playout;
 mod reception;
+mod recorded;
 mod red;
 mod resample;
 mod speech;
@@ -23,8 +25,10 @@ mod telephone;
 #[cfg(test)]
 mod testing;
 mod timeline;
+mod track;
 mod uplink;
 mod vad;
+mod wav;
 
 /// Opus to and from the house rate.
 pub use self::opus::{CodecError, Decoder, Encoder, MalformedPayload, fec_samples};
@@ -42,6 +46,8 @@ pub use g711::Law;
 pub use gate::{Duplex, HALF_DUPLEX_TAIL};
 /// How a participant is listened to.
 pub use hearing::{Hearing, Senses, Suppression};
+/// A caller's side of a stream.
+pub use microphone::Microphone;
 /// Several voices in one: for listeners in a room, and for a model.
 pub use mix::{EAR_QUEUE_CAPACITY, Ear, Mix, STALLED_FRAMES, STANDING_FRAMES};
 /// Packets back into sequence.
@@ -56,6 +62,8 @@ pub use playout::{
 };
 /// What becomes of our packets on their way to those who listen.
 pub use reception::Reception;
+/// A caller who was recorded before.
+pub use recorded::{GREETING_MAX, GREETING_PATIENCE, LISTENING_MAX, Manners, RecordedCaller, Wait};
 /// Packets that bring older ones along.
 pub use red::{MalformedRed, RedReader};
 /// From one rate to another.
@@ -64,6 +72,8 @@ pub use resample::{Converter, Downsampler, RateError};
 pub use speech::{Edge, EdgeKind, ONSET_WINDOW_MAX, Speech, SpeechConfig};
 /// Between a telephone and the house.
 pub use telephone::{TICKS_PER_TELEPHONE_TICK, TelephoneIn, TelephoneOut};
+/// What a stream sounded like, as a recording.
+pub use track::{AUDIBLE, Track};
 /// A participant's voice: packets in, frames and edges out.
 pub use uplink::{
     LATE_AFTER, QUIET_AFTER, QUIET_AFTER_MAX, SILENCE_CATCH_UP_FRAMES, Uplink, UplinkOutput,
@@ -71,3 +81,5 @@ pub use uplink::{
 };
 /// Is this speech?
 pub use vad::{Detector, SileroError, SileroModel, Vad};
+/// Recordings, in and out.
+pub use wav::{WAV_SECONDS_MAX, WavError, frames_of, read_wav, write_wav};

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Recorded;
 use super::script::{Echo, Person};
 use crate::ids::ParticipantId;
-use crate::media::{CodecError, Decoder, Encoder, Frame24k, OpusPacket, RTP_TICKS_PER_FRAME};
+use crate::media::{
+    CodecError, Decoder, Encoder, Frame24k, OpusPacket, RTP_TICKS_PER_FRAME, RecordedCaller, Track,
+};
 
 /// One human's side of the call.
 #[derive(Debug)]
@@ -20,8 +23,16 @@ pub(super) struct Human {
     silent_frames: u32,
     sequence: u16,
     frames: u32,
-    /// What the microphone says of its own accord, in place of the script's lines.
-    recording: Option<Vec<i16>>,
+    /// Who speaks in place of the script's lines.
+    recorded: Option<Guest>,
+}
+
+/// Someone who was recorded before, and what they hear of the agent.
+#[derive(Debug)]
+struct Guest {
+    caller: RecordedCaller,
+    track: Track,
+    heard: Vec<i16>,
 }
 
 /// The loudspeaker beside a microphone.
@@ -34,7 +45,12 @@ pub(super) struct Loudspeaker {
 }
 
 impl Human {
-    pub(super) fn new(person: Person, recording: Option<Vec<i16>>) -> Result<Self, CodecError> {
+    pub(super) fn new(
+        person: Person,
+        recorded: Option<Recorded>,
+        start: Instant,
+    ) -> Result<Self, CodecError> {
+        let recorded = recorded.map(|recorded| Guest::new(recorded, start)).transpose()?;
         Ok(Self {
             id: ParticipantId::new(person.name.as_str()),
             person,
@@ -43,7 +59,7 @@ impl Human {
             silent_frames: 0,
             sequence: 0,
             frames: 0,
-            recording,
+            recorded,
         })
     }
 
@@ -56,6 +72,31 @@ impl Human {
         self.person.joins <= now && self.person.leaves.as_ref().is_none_or(|(at, _)| now < *at)
     }
 
+    /// Whether it was recorded before.
+    pub(super) const fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Whether it was recorded before, and hangs up.
+    pub(super) fn hangs_up(&self, at: Instant) -> bool {
+        self.recorded.as_ref().is_some_and(|guest| guest.caller.is_over(at))
+    }
+
+    /// The agent speaks to it.
+    pub(super) fn hear(&mut self, packet: &OpusPacket, at: Instant) {
+        let Some(Guest { caller, track, heard }) = &mut self.recorded else { return };
+        if track.push(packet, at, heard) {
+            caller.hear(at);
+        }
+    }
+
+    /// All that it has heard until then; nothing, if it was not recorded.
+    pub(super) fn heard(self, until: Instant) -> Vec<i16> {
+        let Some(Guest { mut track, mut heard, .. }) = self.recorded else { return Vec::new() };
+        track.rest(until, &mut heard);
+        heard
+    }
+
     /// The packet of the 20 ms that end now, unless it is lost on its way; `echo` is what the
     /// microphone hears beside the human.
     pub(super) fn packet(
@@ -65,7 +106,7 @@ impl Human {
         now: Duration,
         at: Instant,
     ) -> Option<OpusPacket> {
-        let mut frame = self.frame(voice, now);
+        let mut frame = self.frame(voice, now, at);
         for (sample, echo) in frame.iter_mut().zip(echo.into_iter().flat_map(|frame| frame.iter()))
         {
             *sample = sample.saturating_add(*echo);
@@ -93,10 +134,10 @@ impl Human {
         (!is_lost).then_some(packet)
     }
 
-    fn frame(&self, voice: &[i16], now: Duration) -> Frame24k {
+    fn frame(&mut self, voice: &[i16], now: Duration, at: Instant) -> Frame24k {
         let began = now.saturating_sub(FRAME);
-        if let Some(recording) = &self.recording {
-            return cut(recording, samples(began), false);
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.caller.frame(at);
         }
         let within = |from: Duration, to: Duration| (from..to).contains(&began);
         if let Some((at, _)) =
@@ -105,9 +146,17 @@ impl Human {
             return noise(samples(began.saturating_sub(*at)));
         }
         match self.person.lines.iter().find(|spoken| within(spoken.from, spoken.to)) {
-            Some(spoken) => cut(voice, samples(began.saturating_sub(spoken.from)), true),
+            Some(spoken) => cut(voice, samples(began.saturating_sub(spoken.from))),
             None => Frame24k::SILENCE,
         }
+    }
+}
+
+impl Guest {
+    fn new(recorded: Recorded, start: Instant) -> Result<Self, CodecError> {
+        let Recorded { samples, manners } = recorded;
+        let caller = RecordedCaller::new(samples, manners, start);
+        Ok(Self { caller, track: Track::new(start)?, heard: Vec::new() })
     }
 }
 
@@ -136,11 +185,10 @@ impl Loudspeaker {
     }
 }
 
-/// A frame of a sound from this sample on; `again` if it begins anew at its end.
-fn cut(sound: &[i16], from: usize, again: bool) -> Frame24k {
-    let from = if again { from % sound.len().max(1) } else { from.min(sound.len()) };
+/// A frame of a sound from this sample on, which begins anew at its end.
+fn cut(sound: &[i16], from: usize) -> Frame24k {
     let mut frame = Frame24k::SILENCE;
-    let rest = sound[from..].iter().chain(if again { sound } else { &[] });
+    let rest = sound.iter().cycle().skip(from % sound.len().max(1));
     for (sample, sound) in frame.iter_mut().zip(rest) {
         *sample = *sound;
     }

@@ -63,7 +63,7 @@ mod stage;
 mod timeline;
 mod words;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use manner::Manner;
 pub use script::{
@@ -72,7 +72,7 @@ pub use script::{
 };
 pub use timeline::Timeline;
 
-use crate::media::CodecError;
+use crate::media::{CodecError, Manners};
 use stage::Stage;
 
 /// Those who are heard in a rehearsal.
@@ -83,10 +83,31 @@ pub struct Cast {
     /// The same of the agent; other words, or its echo could not be told from what humans say.
     pub agent: Vec<i16>,
     /// What the first human says, in place of the script's lines.
-    pub recording: Option<Vec<i16>>,
+    pub recorded: Option<Recorded>,
+}
+
+/// A human who was recorded before. When they hang up, the rehearsal ends.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// What they say, at 24 kHz.
+    pub samples: Vec<i16>,
+    /// When they begin, and when they hang up.
+    pub manners: Manners,
+}
+
+/// A rehearsal that is over.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// What has happened.
+    pub timeline: Timeline,
+    /// How long it would have taken.
+    pub lasted: Duration,
+    /// What a recorded human has heard of the agent, at 24 kHz, from second 0 on; of others,
+    /// nothing.
+    pub heard: Vec<i16>,
 }
 
 /// Plays a script from beginning to end. `start` is the instant of its second 0.
-pub fn rehearse(script: Script, cast: Cast, start: Instant) -> Result<Timeline, CodecError> {
+pub fn rehearse(script: Script, cast: Cast, start: Instant) -> Result<Rehearsed, CodecError> {
     Ok(Stage::new(script, cast, start)?.play())
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Cast;
 use super::human::{FRAME, Human, Loudspeaker};
 use super::script::{Ask, Fault, Script};
 use super::server::{NETWORK, START_UNIX_SECONDS, Said, Server};
 use super::timeline::{Timeline, arrow};
+use super::{Cast, Rehearsed};
 use crate::agent::{
     AgentSpec, Command, ContextUpdate, JoinRequest, Limits, Medium, ModelEvent, Notification,
-    Participant, RoomEvent, ToolResult,
+    Participant, RoomEvent, RoomFailure, ToolResult,
 };
 use crate::ids::{CallId, ClientId, ParticipantId, ToolCallId};
 use crate::media::CodecError;
@@ -65,7 +65,7 @@ enum Happening {
 impl Stage {
     /// An agent that is asked to join at once; who is there from the beginning is there.
     pub(super) fn new(script: Script, cast: Cast, start: Instant) -> Result<Self, CodecError> {
-        let Cast { human, agent, mut recording } = cast;
+        let Cast { human, agent, mut recorded } = cast;
         let seed = Seed {
             spec: Arc::new(script.agent.clone()),
             limits: Arc::new(Limits::default()),
@@ -74,7 +74,7 @@ impl Stage {
             silero: None,
         };
         let people = script.people.iter().cloned();
-        let humans = people.map(|person| Human::new(person, recording.take()));
+        let humans = people.map(|person| Human::new(person, recorded.take(), start));
         let mut stage = Self {
             core: Core::new(seed, start),
             facts: VecDeque::new(),
@@ -101,12 +101,12 @@ impl Stage {
     }
 
     /// Lets everything happen, up to the end of the script or of the agent.
-    pub(super) fn play(mut self) -> Timeline {
+    pub(super) fn play(mut self) -> Rehearsed {
         let end = self.script.end();
         let mut at_once = 0;
         while !self.is_over {
             let next = self.next_at();
-            if next > end {
+            if next > end && !self.waits_for_goodbye() {
                 break;
             }
             at_once = if next > self.now { 0 } else { at_once + 1 };
@@ -119,7 +119,16 @@ impl Stage {
             self.settle();
         }
         self.timeline.finish();
-        self.timeline
+        let until = self.instant();
+        let mut humans = self.humans.into_iter();
+        let heard = humans.next().map(|first| first.heard(until)).unwrap_or_default();
+        Rehearsed { timeline: self.timeline, lasted: self.now, heard }
+    }
+
+    /// Whether someone in the room hangs up by themselves, whatever is in the script.
+    fn waits_for_goodbye(&self) -> bool {
+        let is_recorded = self.humans.iter().any(Human::is_recorded);
+        is_recorded && self.is_in_room && self.script.until.is_none()
     }
 
     fn set_up(&mut self) {
@@ -206,6 +215,21 @@ impl Stage {
                     human.packet(&self.voice, echo.as_ref(), self.now, self.start + self.now);
                 self.facts.extend(packet.map(Stimulus::Packet));
             }
+        }
+        let at = self.instant();
+        if self.humans.iter().any(|human| human.hangs_up(at)) {
+            self.hang_up();
+        }
+    }
+
+    /// The recorded human is gone, and their room with them.
+    fn hang_up(&mut self) {
+        self.is_over = true;
+        if self.is_in_room {
+            let id = self.humans[0].id.clone();
+            let gone = RoomEvent::ParticipantLeft { id, reason: "hung up".into() };
+            let closed = RoomFailure::Closed("the recording is over".into());
+            self.facts.extend([gone, RoomEvent::Failed(closed)].map(Stimulus::Room));
         }
     }
 
@@ -298,6 +322,8 @@ impl Stage {
             }
             Effect::Send(packet) => {
                 self.timeline.sound(self.now);
+                let now = self.instant();
+                self.humans.iter_mut().for_each(|human| human.hear(&packet, now));
                 if let Some(loudspeaker) = &mut self.loudspeaker {
                     loudspeaker.play(&packet, self.now);
                 }

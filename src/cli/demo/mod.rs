@@ -1,8 +1,6 @@
 //! `callbridge demo`: one complete call with an agent, with real parts, on this machine.
 
-mod house;
 mod tap;
-mod timeline;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use self::house::House;
 use self::tap::{Note, Tap};
-use self::timeline::Timeline;
 use super::caller::{Caller, Mark};
+use super::house::House;
 use super::socketio::SocketClient;
+use super::timeline::Timeline;
 use super::wav;
+use crate::app::Minds;
 use crate::config::Config;
 use crate::sys::clock;
 
@@ -40,7 +39,7 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         None => wav::read_from(QUESTION, "the recorded question")?,
     };
     let timeline = Timeline::new(args.json);
-    let (house, mut tap) = House::open(config).await?;
+    let (house, mut tap) = open(config).await?;
     timeline.step("gateway", &format!("listens on {}", house.at()));
     let played = tokio::time::timeout(LONGEST, async {
         let mut scene = Scene::open(&timeline, &house).await?;
@@ -54,6 +53,16 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     played?;
     timeline.say("\nThe call is over, the agent has ended, and nothing is left.");
     Ok(())
+}
+
+/// Starts the gateway with a tap in front of the default model.
+async fn open(config: Config) -> anyhow::Result<(House, Tap)> {
+    let mut minds = Minds::open(&config.model).await?;
+    let profile = minds.models.profiles.get_mut(&minds.models.default);
+    let profile = profile.context("the default model has no profile")?;
+    let tap = Tap::open(profile.url.clone()).await?;
+    profile.url = tap.url();
+    Ok((House::open(config, minds).await?, tap))
 }
 
 /// An agent, its client, and the caller.
@@ -83,7 +92,19 @@ struct Progress {
 
 impl<'a> Scene<'a> {
     async fn open(timeline: &'a Timeline, house: &House) -> anyhow::Result<Self> {
-        let agent = house.create_agent().await?;
+        let agent = house
+            .create_agent(
+                Duration::from_secs(600),
+                &json!({
+                    "className": "Assistant",
+                    "personality": "Friendly and brief.",
+                    "instructions":
+                        "Answer what the caller asks, in one or two short sentences.",
+                    "tools": [],
+                    "voice": { "enabled": true },
+                }),
+            )
+            .await?;
         timeline.step("agent", &format!("{agent} created over REST"));
         let client = SocketClient::connect(house.at(), &agent, house.key()).await?;
         timeline.step("client", "connected over Socket.IO");

@@ -15,8 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_hdr_async, connect_async};
 
-use crate::cli::caller::AUDIBLE;
-use crate::cli::wav;
+use crate::media::{AUDIBLE, frames_of};
 use crate::models::wire::{ClientEvent, Message as ClientMessage, PcmDecoder};
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -145,7 +144,7 @@ fn is_audible(message: &Message) -> bool {
         return false;
     };
     let samples = PcmDecoder::default().decode(&append.audio).unwrap_or_default();
-    wav::frames(&samples).any(|frame| frame.level() >= AUDIBLE)
+    frames_of(&samples).any(|frame| frame.level() >= AUDIBLE)
 }
 
 fn is_sound(message: &Message) -> bool {

@@ -1,49 +1,37 @@
-//! `callbridge call`: a caller for any WHIP endpoint that talks back; WAV in, WAV out.
+//! A caller for any WHIP endpoint that talks back: WAV in, WAV out.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::caller::{Caller, Mark};
-use super::{print, wav};
+use crate::cli::caller::{Caller, Mark};
+use crate::cli::{print, wav};
 use crate::privacy::Secret;
 use crate::sys::clock;
 
-/// What `callbridge call` takes.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// The WHIP endpoint, for example http://127.0.0.1:8080/rooms/hello/whip
-    url: String,
-    /// What to say: a WAV of any rate.
-    #[arg(long, value_name = "FILE")]
-    wav: PathBuf,
-    /// Where to write what was heard: a WAV at 24 kHz.
-    #[arg(long, value_name = "FILE", default_value = "heard.wav")]
-    out: PathBuf,
-    /// The room's token.
-    #[arg(long)]
-    token: Option<String>,
-    /// How long the other side may take to begin to answer, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
-    patience: u64,
-    /// How long the other side must be silent before the caller hangs up, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 1_500)]
-    quiet_ms: u64,
+/// A call to make.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) url: String,
+    pub(super) wav: PathBuf,
+    pub(super) out: PathBuf,
+    pub(super) token: Option<Secret>,
+    pub(super) patience: Duration,
+    pub(super) quiet: Duration,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let question = wav::read(&args.wav)?;
-    let token = args.token.map(Secret::new);
-    let mut caller = Caller::dial(&args.url, token.as_ref()).await?;
+/// Makes the call, and hangs up after the answer.
+pub(super) async fn run(dial: Dial) -> anyhow::Result<()> {
+    let question = wav::read(&dial.wav)?;
+    let mut caller = Caller::dial(&dial.url, dial.token.as_ref()).await?;
     let begun = clock::now();
     print::line("the call is up");
     caller.say(question).await?;
-    let patience = Duration::from_secs(args.patience);
-    let answered = listen(&mut caller, begun, patience, Duration::from_millis(args.quiet_ms)).await;
+    let answered = listen(&mut caller, begun, dial.patience, dial.quiet).await;
     let heard = caller.hang_up().await?;
-    wav::write(&args.out, &heard)?;
-    print::line(&format!("wrote what was heard to {}", args.out.display()));
+    wav::write(&dial.out, &heard)?;
+    print::line(&format!("wrote what was heard to {}", dial.out.display()));
     answered
 }
 

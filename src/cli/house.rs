@@ -1,4 +1,4 @@
-//! The demo's own gateway: free loopback ports, a throw-away database, a key nobody knows.
+//! A gateway of a command's own: free loopback ports, a throw-away database, a key nobody knows.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use super::tap::Tap;
 use crate::app::{App, Minds};
 use crate::config::Config;
 use crate::privacy::Secret;
@@ -17,7 +16,7 @@ use crate::runtime::Gateway;
 use crate::sys::tasks::{self, Task};
 use crate::sys::{entropy, tls};
 
-/// A gateway that lasts for one call, and its REST API.
+/// A gateway that lasts as long as its command, and its REST API.
 #[derive(Debug)]
 pub(super) struct House {
     at: SocketAddr,
@@ -26,28 +25,23 @@ pub(super) struct House {
     gateway: Gateway,
     stop: oneshot::Sender<()>,
     running: Task<anyhow::Result<()>>,
-    /// The database's folder, which goes when the demo does.
+    /// The database's folder, which goes when the gateway does.
     folder: TempDir,
 }
 
 impl House {
-    /// Starts the gateway with a tap in front of the default model.
-    pub(super) async fn open(settings: Config) -> anyhow::Result<(Self, Tap)> {
-        let folder = TempDir::with_prefix("callbridge-demo-")?;
+    /// Starts the gateway with these minds.
+    pub(super) async fn open(settings: Config, minds: Minds) -> anyhow::Result<Self> {
+        let folder = TempDir::with_prefix("callbridge-")?;
         let key = Secret::new(format!("ak_{:032x}", entropy::bits()));
         let config = Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             media_listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             public_ip: None,
-            database: format!("sqlite:{}", folder.path().join("demo.db").display()),
+            database: format!("sqlite:{}", folder.path().join("house.db").display()),
             bootstrap_key: Some(key.clone()),
             ..settings
         };
-        let mut minds = Minds::open(&config.model).await?;
-        let profile = minds.models.profiles.get_mut(&minds.models.default);
-        let profile = profile.context("the default model has no profile")?;
-        let tap = Tap::open(profile.url.clone()).await?;
-        profile.url = tap.url();
         let app = App::build(&config, minds).await?;
         let (at, gateway) = (app.address()?, app.gateway().clone());
         let (stop, stopped) = oneshot::channel();
@@ -60,7 +54,7 @@ impl House {
         );
         tls::choose_cryptography();
         let http = Client::builder().timeout(REQUEST_TIMEOUT).build()?;
-        Ok((Self { at, key, http, gateway, stop, running, folder }, tap))
+        Ok(Self { at, key, http, gateway, stop, running, folder })
     }
 
     pub(super) const fn at(&self) -> SocketAddr {
@@ -71,19 +65,17 @@ impl House {
         self.key.expose()
     }
 
-    /// Creates the agent of the demo; its id.
-    pub(super) async fn create_agent(&self) -> anyhow::Result<String> {
+    /// Creates an agent that lives for so long; its id.
+    pub(super) async fn create_agent(
+        &self,
+        ttl: Duration,
+        metadata: &Value,
+    ) -> anyhow::Result<String> {
         let spec = json!({
             "name": "Ada",
             "agentType": "HUMA-0.1",
-            "ttlSeconds": 600,
-            "metadata": {
-                "className": "Assistant",
-                "personality": "Friendly and brief.",
-                "instructions": "Answer what the caller asks, in one or two short sentences.",
-                "tools": [],
-                "voice": { "enabled": true },
-            },
+            "ttlSeconds": ttl.as_secs(),
+            "metadata": metadata,
         });
         let request = self.http.post(self.url("")).json(&spec);
         let agent: Value = self.send(request, StatusCode::CREATED).await?.json().await?;

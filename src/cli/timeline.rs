@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cli::print;
+use super::print;
 use crate::sys::clock;
 
 /// The story of one call.
@@ -24,7 +24,7 @@ impl Timeline {
         clock::now().duration_since(self.begun)
     }
 
-    /// Something of the demo's own.
+    /// Something of the command's own.
     pub(super) fn step(&self, name: &str, detail: &str) {
         self.tell(clock::now(), name, detail, &json!({ "detail": detail }));
     }
