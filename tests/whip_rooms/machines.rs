@@ -17,48 +17,34 @@ use super::raw::Raw;
 #[test]
 fn an_agent_answers_a_caller_in_a_room_of_another_gateway() {
     lan::run(LIMIT, async {
-        let neighbour = Neighbour::new();
-        let far = Far::start(&neighbour, 0).await;
-        let near = Gateway::start_patient().await;
-        let mut ada = Ada::join(&near, &far.whip("desk")).await;
-        ask(&far.whip("desk")).await;
-        let answer = ada.client.spoken().await;
-        assert!(answer.to_lowercase().contains("quick brown fox"), "{answer}");
-        ada.leave().await;
+        let mut scene = Scene::begin().await;
+        scene.asks_and_is_answered().await;
+        scene.ada.leave().await;
     });
 }
 
 #[test]
 fn after_a_crash_of_the_other_gateway_the_agent_comes_back() {
     lan::run(LIMIT, async {
-        let neighbour = Neighbour::new();
-        let mut far = Far::start(&neighbour, 0).await;
-        let near = Gateway::start_patient().await;
-        let mut ada = Ada::join(&near, &far.whip("desk")).await;
-        ask(&far.whip("desk")).await;
-        ada.client.spoken().await;
+        let mut scene = Scene::begin().await;
+        scene.asks_and_is_answered().await;
 
-        let port = far.kill().await;
-        let far = Far::start(&neighbour, port).await;
-        far.is_entered("desk").await;
-        ask(&far.whip("desk")).await;
-        let answer = ada.client.spoken().await;
-        assert!(answer.to_lowercase().contains("quick brown fox"), "{answer}");
-        assert!(!ada.client.seen.iter().any(|kind| kind == "room_left"), "{:?}", ada.client.seen);
-        ada.leave().await;
+        let port = scene.far.kill().await;
+        scene.far = Far::start(&scene.neighbour, port).await;
+        scene.far.is_entered("desk").await;
+        scene.asks_and_is_answered().await;
+        scene.ada.was_never_out();
+        scene.ada.leave().await;
     });
 }
 
 #[test]
 fn a_gateway_that_does_not_come_back_ends_the_call_with_the_reason() {
     lan::run(LIMIT, async {
-        let neighbour = Neighbour::new();
-        let mut far = Far::start(&neighbour, 0).await;
-        let near = Gateway::start_patient().await;
-        let mut ada = Ada::join(&near, &far.whip("desk")).await;
-        far.kill().await;
+        let mut scene = Scene::begin().await;
+        scene.far.kill().await;
         let killed = clock::now();
-        let left = ada.told("room_left").await;
+        let left = scene.ada.told("room_left").await;
         let reason = left["reason"].as_str().unwrap();
         assert!(reason.contains("it fell silent, and within 20 s there was no way back"), "{left}");
         // Three seconds until it shows, then twenty, and some for the last attempt.
@@ -69,41 +55,31 @@ fn a_gateway_that_does_not_come_back_ends_the_call_with_the_reason() {
 #[test]
 fn a_cable_that_is_out_for_a_while_ends_nothing() {
     lan::run(LIMIT, async {
-        let neighbour = Neighbour::new();
-        let far = Far::start(&neighbour, 0).await;
-        let near = Gateway::start_patient().await;
-        let mut ada = Ada::join(&near, &far.whip("desk")).await;
+        let mut scene = Scene::begin().await;
         // Short, at the edge of what a leg survives, and beyond it: then it comes in again.
         for seconds in [2, 4, 7] {
-            neighbour.plug(false);
+            scene.neighbour.plug(false);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            neighbour.plug(true);
-            far.is_entered("desk").await;
-            ask(&far.whip("desk")).await;
-            let answer = ada.client.spoken().await;
-            assert!(answer.to_lowercase().contains("quick brown fox"), "{answer}");
+            scene.neighbour.plug(true);
+            scene.far.is_entered("desk").await;
+            scene.asks_and_is_answered().await;
         }
-        assert!(!ada.client.seen.iter().any(|kind| kind == "room_left"), "{:?}", ada.client.seen);
-        ada.leave().await;
+        scene.ada.was_never_out();
+        scene.ada.leave().await;
     });
 }
 
 #[test]
 fn a_machine_that_moves_to_another_network_keeps_its_place() {
     lan::run(LIMIT, async {
-        let neighbour = Neighbour::new();
-        let far = Far::start(&neighbour, 0).await;
-        let near = Gateway::start_patient().await;
-        let mut ada = Ada::join(&near, &far.whip("desk")).await;
-        let before = far.is_entered("desk").await;
+        let mut scene = Scene::begin().await;
+        let before = scene.far.is_entered("desk").await;
         lan::readdress();
         // Longer than the room waits for one that has fallen silent.
         tokio::time::sleep(Duration::from_secs(8)).await;
-        assert_eq!(far.is_entered("desk").await, before, "it has not come in anew");
-        ask(&far.whip("desk")).await;
-        let answer = ada.client.spoken().await;
-        assert!(answer.to_lowercase().contains("quick brown fox"), "{answer}");
-        ada.leave().await;
+        assert_eq!(scene.far.is_entered("desk").await, before, "it has not come in anew");
+        scene.asks_and_is_answered().await;
+        scene.ada.leave().await;
     });
 }
 
@@ -128,6 +104,31 @@ fn another_gateway_refuses_with_its_reasons() {
         ada.wish(&far.whip("office"), room["token"].as_str().unwrap()).await;
         ada.told("room_joined").await;
     });
+}
+
+/// An agent of the gateway here in a room of the gateway next door.
+struct Scene {
+    ada: Ada,
+    _near: Gateway,
+    far: Far,
+    neighbour: Neighbour,
+}
+
+impl Scene {
+    async fn begin() -> Self {
+        let neighbour = Neighbour::new();
+        let far = Far::start(&neighbour, 0).await;
+        let near = Gateway::start_patient().await;
+        let ada = Ada::join(&near, &far.whip("desk")).await;
+        Self { ada, _near: near, far, neighbour }
+    }
+
+    /// Somebody calls the room, asks, and the agent answers.
+    async fn asks_and_is_answered(&mut self) {
+        ask(&self.far.whip("desk")).await;
+        let answer = self.ada.client.spoken().await;
+        assert!(answer.to_lowercase().contains("quick brown fox"), "{answer}");
+    }
 }
 
 /// The gateway next door.
@@ -242,6 +243,11 @@ impl Ada {
                 return event;
             }
         }
+    }
+
+    fn was_never_out(&self) {
+        let seen = &self.client.seen;
+        assert!(!seen.iter().any(|kind| kind == "room_left"), "{seen:?}");
     }
 
     async fn leave(&mut self) {
