@@ -7,6 +7,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::{oneshot, watch};
 
+use super::handle::StoreFailure;
 use super::registry::AGENTS_MAX;
 use crate::agent::{AgentRecord, RecordEntry};
 use crate::ids::CallId;
@@ -44,12 +45,12 @@ pub enum CallError {
     NotFound,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 impl From<StoreError> for CallError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+        Self::Store(error.into())
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Driver {
     pub(super) facts: VecDeque<Stimulus>,
     pub(super) room: Option<RoomLink>,
     pub(super) room_url: String,
+    /// The name by which the room knows the agent.
+    pub(super) shown_as: Arc<str>,
     pub(super) model: Option<ModelLink>,
     pub(super) frames_refused: u32,
     pub(super) ledger: Ledger,
@@ -128,6 +130,7 @@ impl Driver {
             facts: VecDeque::new(),
             room: None,
             room_url: String::new(),
+            shown_as: Arc::default(),
             model: None,
             frames_refused: 0,
             sessions: SessionTally::new(meter.clone()),

@@ -149,7 +149,7 @@ impl Gateway {
         };
         self.store().insert_agent(&record).await.map_err(|error| match error {
             store::InsertError::Duplicate(first) => CreateError::Duplicate(first),
-            store::InsertError::Store(error) => CreateError::Store(error.to_string()),
+            store::InsertError::Store(error) => CreateError::Store(error.into()),
         })?;
         Ok(view(&self.0.registry.seat(record)))
     }
@@ -206,8 +206,7 @@ impl Gateway {
         let (reply, _) = oneshot::channel();
         // A closed door means that the agent is on its way out already.
         let _ = seat.door.send(Input::Command(Command::Delete, reply)).await;
-        seat.gone().await;
-        Ok(())
+        seat.deleted().await.map_err(FindError::Store)
     }
 
     /// Connects a client.
@@ -221,7 +220,7 @@ impl Gateway {
             return Ok(subscription);
         }
         // It was on its way out. Once it is gone, the store tells how it went.
-        seat.gone().await;
+        seat.deleted().await.map_err(FindError::Store)?;
         self.find(owner, id).await.and(Err(FindError::NotFound))
     }
 
@@ -371,7 +370,7 @@ impl Gateway {
             return Ok(seat);
         }
         let tombstone = self.store().tombstone(id, clock::unix_ms()).await;
-        match tombstone.map_err(|error| FindError::Store(error.to_string()))? {
+        match tombstone.map_err(|error| FindError::Store(error.into()))? {
             Some(expired) if expired.owner == *owner => Err(FindError::Expired),
             Some(_) | None => Err(FindError::NotFound),
         }

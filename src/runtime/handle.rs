@@ -12,7 +12,7 @@ use crate::agent::{
 };
 use crate::ids::{AgentId, ClientId};
 use crate::privacy::Pii;
-use crate::store;
+use crate::store::{self, CreateUserError, StoreError};
 
 /// Notifications that may wait for one client.
 ///
@@ -145,9 +145,43 @@ pub enum RoomNews {
     Notification {
         /// The agent.
         agent: AgentId,
+        /// The name by which the room knows it.
+        name: Arc<str>,
         /// What it tells.
         stamped: Arc<Stamped>,
     },
+}
+
+/// What the store says when it fails; for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{words}")]
+pub struct StoreFailure {
+    /// Why it has failed.
+    pub words: String,
+    /// Whether the same may work in a while.
+    pub is_passing: bool,
+}
+
+impl StoreFailure {
+    /// Whoever would have asked the store has gone, and the gateway with it.
+    pub(super) fn of_shutdown() -> Self {
+        Self { words: "the gateway is shutting down".to_owned(), is_passing: true }
+    }
+}
+
+impl From<StoreError> for StoreFailure {
+    fn from(error: StoreError) -> Self {
+        Self { words: error.to_string(), is_passing: error.is_unavailable() }
+    }
+}
+
+impl From<CreateUserError> for StoreFailure {
+    fn from(error: CreateUserError) -> Self {
+        match error {
+            CreateUserError::Store(error) => error.into(),
+            CreateUserError::EmailTaken => Self { words: error.to_string(), is_passing: false },
+        }
+    }
 }
 
 /// Why agents, or calls, were not listed.
@@ -158,14 +192,14 @@ pub enum ListError {
     BadCursor,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 impl From<store::ListError> for ListError {
     fn from(error: store::ListError) -> Self {
         match error {
             store::ListError::BadCursor => Self::BadCursor,
-            store::ListError::Store(error) => Self::Store(error.to_string()),
+            store::ListError::Store(error) => Self::Store(error.into()),
         }
     }
 }
@@ -184,7 +218,7 @@ pub enum CreateError {
     Draining,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 /// Why an agent was not changed. Nothing of it has changed.
@@ -204,7 +238,7 @@ pub enum UpdateError {
     Draining,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 /// Why an agent was not found.
@@ -218,7 +252,7 @@ pub enum FindError {
     Expired,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 /// Why a caller is not let into a room.

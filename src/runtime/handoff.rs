@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::core::{Heritage, Stimulus};
 use super::driver::{Driver, Input};
 use super::gateway::Gateway;
-use super::handle::{CreateError, HandOffError, HandOffWish, Heir};
+use super::handle::{CreateError, FindError, HandOffError, HandOffWish, Heir};
 use super::registry::Seat;
 use crate::agent::{CallStage, Command, Phase, Rejection, Snapshot};
 use crate::ids::{AgentId, UserId};
@@ -103,7 +103,7 @@ impl Gateway {
         let wish = HandOff { command, heir: (permit, arrived), reply };
         seat.door.send(Input::HandOff(wish)).await.map_err(|_| HandOffError::Broken)?;
         outcome.await.map_err(broken)??;
-        seat.gone().await;
+        seat.deleted().await.map_err(FindError::Store)?;
         arrival.await.map_err(broken)
     }
 }

@@ -30,8 +30,8 @@ pub use figures::Figures;
 pub use gateway::{Gateway, Turn};
 pub use handle::{
     AgentChange, AgentView, CommandError, CreateError, EnterError, FindError, HandOffError,
-    HandOffWish, Heir, ListError, NewAgent, NewMetadata, RoomNews, Stamped, Subscription,
-    UpdateError,
+    HandOffWish, Heir, ListError, NewAgent, NewMetadata, RoomNews, Stamped, StoreFailure,
+    Subscription, UpdateError,
 };
 pub use journal::{
     Difference, Journal, JournalPolicy, Moment, Replay, ReplayError, Summary as ReplaySummary,

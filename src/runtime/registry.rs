@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::driver::{Driver, Exit, Input};
 use super::figures::Figures;
-use super::handle::{AgentChange, FindError, UpdateError};
+use super::handle::{AgentChange, FindError, StoreFailure, UpdateError};
 use super::shell::Shell;
 use super::update::{Clerk, ClerkRequest};
 use crate::agent::{AgentRecord, Memory, Notification, Snapshot};
@@ -46,8 +46,8 @@ pub(super) struct Seat {
     changes: mpsc::Sender<ClerkRequest>,
     pub(super) door: mpsc::Sender<Input>,
     pub(super) snapshot: watch::Receiver<Snapshot>,
-    /// Closed when the agent's last step is done.
-    finished: watch::Receiver<()>,
+    /// Closed when the agent's last step is done; until then, why the store does not let it.
+    finished: watch::Receiver<Option<StoreFailure>>,
 }
 
 impl Registry {
@@ -70,7 +70,7 @@ impl Registry {
     /// Starts the task of an agent that the store has.
     pub(super) fn seat(self: &Arc<Self>, record: AgentRecord) -> Seat {
         let (mut driver, door, snapshot) = Driver::new(&record, Arc::clone(&self.shell));
-        let (last_step, finished) = watch::channel(());
+        let (last_step, finished) = watch::channel(None);
         let (id, owner) = (record.id.clone(), record.owner.clone());
         let (clerk, changes, record) = Clerk::new(record, door.clone(), self.store.clone());
         driver.recorder.follow(record.clone());
@@ -127,17 +127,18 @@ impl Registry {
         self.agents().keys().cloned().collect()
     }
 
-    /// The last steps of an agent's end, which may wait: to delete it durably.
-    async fn bury(&self, id: &AgentId, exit: Exit) {
+    /// The last step of an agent's end: to delete it durably. Why that has to be tried again.
+    async fn bury(&self, id: &AgentId, exit: &Exit) -> Option<StoreFailure> {
         let deleted = match exit {
             Exit::Forget(Memory::Expired) => self.store.expire_agent(id, clock::unix_ms()).await,
             Exit::Forget(Memory::None) => self.store.delete_agent(id).await,
-            Exit::Forget(Memory::Heir(heir)) => self.succeed(id, &heir).await,
-            Exit::Stop => return,
+            Exit::Forget(Memory::Heir(heir)) => self.succeed(id, heir).await,
+            Exit::Stop => return None,
         };
-        if let Err(error) = deleted {
-            tracing::error!(%error, "an ended agent could not be deleted");
-        }
+        let error = deleted.err()?;
+        tracing::error!(%error, "an ended agent could not be deleted");
+        let failure = StoreFailure::from(error);
+        (failure.is_passing && !self.store.is_closed()).then_some(failure)
     }
 
     /// Deletes an agent and moves its user to the heir, among the heir's other changes.
@@ -186,6 +187,20 @@ impl Seat {
         while finished.changed().await.is_ok() {}
     }
 
+    /// Waits until nothing is left of the agent, or it is known that this may take long: it is on
+    /// its way out, and deleted as soon as the store works again.
+    pub(super) async fn deleted(&self) -> Result<(), StoreFailure> {
+        let mut finished = self.finished.clone();
+        loop {
+            if let Some(failure) = finished.borrow_and_update().clone() {
+                return Err(failure);
+            }
+            if finished.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn shut_down(&self) {
         // A closed door means that the agent is on its way out already.
         let _ = self.door.send(Input::Shutdown).await;
@@ -198,7 +213,7 @@ async fn live(
     mut driver: Driver,
     clerk: Clerk,
     registry: Weak<Registry>,
-    last_step: watch::Sender<()>,
+    last_step: watch::Sender<Option<StoreFailure>>,
 ) {
     // The clerk ends with the agent. Whoever waits for a change then hears that it is gone.
     let life = async {
@@ -214,8 +229,20 @@ async fn live(
     let id = driver.id.clone();
     // Its links are dropped here: it is out of its room before it is deleted.
     drop(driver);
-    let Some(registry) = registry.upgrade() else { return };
-    registry.bury(&id, exit).await;
+    let mut pause = RETRY_PAUSE_MIN;
+    // Until the store works or is closed: an end that has been acknowledged must not be undone by
+    // the next start.
+    let registry = loop {
+        let Some(registry) = registry.upgrade() else { return };
+        let failure = registry.bury(&id, &exit).await;
+        last_step.send_replace(failure.clone());
+        if failure.is_none() {
+            break registry;
+        }
+        drop(registry);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    };
     let entry = registry.agents().remove(&id);
     drop(last_step);
     // The entry holds this very task: dropped last, it has nothing left to abort.
@@ -234,6 +261,9 @@ fn end_crashed(driver: &mut Driver) -> Exit {
 
 /// What an agent may take beyond the grace period to do its last steps.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::gateway::Gateway;
-use super::handle::ListError;
+use super::handle::{ListError, StoreFailure};
 use crate::ids::UserId;
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::{MakeRoomError, RoomName, Rooms};
@@ -65,7 +65,7 @@ pub enum CreateRoomError {
     Draining,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 /// Why a room was not found.
@@ -76,18 +76,18 @@ pub enum FindRoomError {
     NotFound,
     /// The store failed.
     #[error("the store failed: {0}")]
-    Store(String),
+    Store(StoreFailure),
 }
 
 impl From<StoreError> for CreateRoomError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+        Self::Store(error.into())
     }
 }
 
 impl From<StoreError> for FindRoomError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+        Self::Store(error.into())
     }
 }
 
@@ -127,7 +127,7 @@ impl Gateway {
     pub async fn delete_room(&self, owner: &UserId, name: &str) -> Result<(), FindRoomError> {
         let (owner, name) = (owner.clone(), name.to_owned());
         let ended = self.room_keeper().ask(|reply| Request::Delete { owner, name, reply }).await;
-        ended.unwrap_or_else(|| Err(FindRoomError::Store("the gateway is shutting down".into())))
+        ended.unwrap_or_else(|| Err(FindRoomError::Store(StoreFailure::of_shutdown())))
     }
 }
 

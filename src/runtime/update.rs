@@ -112,7 +112,7 @@ impl Clerk {
             }
             Ok(false) => UpdateError::Find(FindError::NotFound),
             Err(InsertError::Duplicate(other)) => UpdateError::Duplicate(other),
-            Err(InsertError::Store(error)) => UpdateError::Store(error.to_string()),
+            Err(InsertError::Store(error)) => UpdateError::Store(error.into()),
         };
         self.take_back(&after, &before).await;
         Err(error)
@@ -128,7 +128,7 @@ impl Clerk {
             return Ok(());
         }
         let serving = self.store.agent_serving(&after.owner, after.user_id.as_deref()).await;
-        match serving.map_err(|error| UpdateError::Store(error.to_string()))? {
+        match serving.map_err(|error| UpdateError::Store(error.into()))? {
             Some(other) => Err(UpdateError::Duplicate(other)),
             None => Ok(()),
         }

@@ -2,10 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use thiserror::Error;
 
-use super::rows::{ms_from_column, ms_to_column};
+use super::rows::{BindText as _, ms_from_column, ms_to_column};
 use super::{Store, StoreError};
 use crate::ids::{KeyId, UserId};
 use crate::privacy::Secret;
@@ -94,10 +94,10 @@ impl Store {
     }
 
     async fn insert_user(&self, user: &User) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT INTO users (id, email, name, created_at_ms) VALUES (?, ?, ?, ?)")
-            .bind(user.id.as_str())
-            .bind(&user.email)
-            .bind(&user.name)
+        sqlx::query("INSERT INTO users (id, email, name, created_at_ms) VALUES ($1, $2, $3, $4)")
+            .text(user.id.as_str())
+            .text(&user.email)
+            .maybe_text(user.name.as_deref())
             .bind(ms_to_column(user.created_at_ms))
             .execute(&self.pool)
             .await?;
@@ -106,8 +106,8 @@ impl Store {
 
     /// Reads a user.
     pub async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
-        let row = sqlx::query("SELECT id, email, name, created_at_ms FROM users WHERE id = ?")
-            .bind(id.as_str())
+        let row = sqlx::query("SELECT id, email, name, created_at_ms FROM users WHERE id = $1")
+            .text(id.as_str())
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.map(|row| user_from_row(&row)).transpose()?)
@@ -146,13 +146,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO api_keys (id, owner, hash, preview, name, created_at_ms, expires_at_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (hash) DO NOTHING",
         )
-        .bind(key.id.as_str())
-        .bind(owner.as_str())
+        .text(key.id.as_str())
+        .text(owner.as_str())
         .bind(hash(text.expose()))
         .bind(&key.preview)
-        .bind(&key.name)
+        .maybe_text(key.name.as_deref())
         .bind(ms_to_column(key.created_at_ms))
         .bind(key.expires_at_ms.map(ms_to_column))
         .execute(&self.pool)
@@ -164,9 +164,9 @@ impl Store {
     pub async fn keys_of(&self, owner: &UserId) -> Result<Vec<ApiKey>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, preview, name, created_at_ms, expires_at_ms, last_used_at_ms
-             FROM api_keys WHERE owner = ? ORDER BY created_at_ms, id",
+             FROM api_keys WHERE owner = $1 ORDER BY created_at_ms, id",
         )
-        .bind(owner.as_str())
+        .text(owner.as_str())
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.iter().map(key_from_row).collect::<Result<_, _>>()?)
@@ -174,9 +174,9 @@ impl Store {
 
     /// Takes a key back; whether there was one.
     pub async fn revoke_key(&self, owner: &UserId, key: &KeyId) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM api_keys WHERE owner = ? AND id = ?")
-            .bind(owner.as_str())
-            .bind(key.as_str())
+        let done = sqlx::query("DELETE FROM api_keys WHERE owner = $1 AND id = $2")
+            .text(owner.as_str())
+            .text(key.as_str())
             .execute(&self.pool)
             .await?;
         Ok(done.rows_affected() > 0)
@@ -190,7 +190,7 @@ impl Store {
     ) -> Result<Option<UserId>, StoreError> {
         let row = sqlx::query(
             "SELECT id, owner, last_used_at_ms FROM api_keys
-             WHERE hash = ?1 AND (expires_at_ms IS NULL OR expires_at_ms > ?2)",
+             WHERE hash = $1 AND (expires_at_ms IS NULL OR expires_at_ms > $2)",
         )
         .bind(hash(text.expose()))
         .bind(ms_to_column(now_ms))
@@ -206,7 +206,7 @@ impl Store {
     }
 
     async fn note_use(&self, key: &str, now_ms: u64) -> Result<(), StoreError> {
-        sqlx::query("UPDATE api_keys SET last_used_at_ms = ? WHERE id = ?")
+        sqlx::query("UPDATE api_keys SET last_used_at_ms = $1 WHERE id = $2")
             .bind(ms_to_column(now_ms))
             .bind(key)
             .execute(&self.pool)
@@ -218,10 +218,10 @@ impl Store {
     pub async fn ensure_bootstrap(&self, text: &Secret, now_ms: u64) -> Result<(), StoreError> {
         let owner = UserId::new(BOOTSTRAP_ID);
         sqlx::query(
-            "INSERT INTO users (id, email, name, created_at_ms) VALUES (?, ?, 'bootstrap', ?)
+            "INSERT INTO users (id, email, name, created_at_ms) VALUES ($1, $2, 'bootstrap', $3)
              ON CONFLICT DO NOTHING",
         )
-        .bind(owner.as_str())
+        .text(owner.as_str())
         .bind(BOOTSTRAP_EMAIL)
         .bind(ms_to_column(now_ms))
         .execute(&self.pool)
@@ -238,7 +238,7 @@ impl Store {
     }
 }
 
-fn user_from_row(row: &SqliteRow) -> Result<User, sqlx::Error> {
+fn user_from_row(row: &AnyRow) -> Result<User, sqlx::Error> {
     Ok(User {
         id: UserId::new(row.try_get::<String, _>("id")?),
         email: row.try_get("email")?,
@@ -247,7 +247,7 @@ fn user_from_row(row: &SqliteRow) -> Result<User, sqlx::Error> {
     })
 }
 
-fn key_from_row(row: &SqliteRow) -> Result<ApiKey, sqlx::Error> {
+fn key_from_row(row: &AnyRow) -> Result<ApiKey, sqlx::Error> {
     let optional_ms = |column: &str| -> Result<Option<u64>, sqlx::Error> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(ms_from_column))
     };

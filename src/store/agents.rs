@@ -1,11 +1,11 @@
 //! Live agents, and tombstones of those whose time to live is over.
 
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use thiserror::Error;
 
 use super::pages::{Cursor, ListError, Page, with_one_more};
-use super::rows::{ms_from_column, ms_to_column, spec_from_text, spec_to_text};
+use super::rows::{BindText as _, ms_from_column, ms_to_column, spec_from_text, spec_to_text};
 use super::{Store, StoreError};
 use crate::agent::AgentRecord;
 use crate::ids::{AgentId, UserId};
@@ -40,11 +40,11 @@ impl Store {
             let inserted = sqlx::query(
                 "INSERT INTO agents
                  (id, owner, user_id, metadata, spec, created_at_ms, expires_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
-            .bind(agent.id.as_str())
-            .bind(agent.owner.as_str())
-            .bind(&agent.user_id)
+            .text(agent.id.as_str())
+            .text(agent.owner.as_str())
+            .maybe_text(agent.user_id.as_deref())
             .bind(&agent.metadata_json)
             .bind(&spec)
             .bind(ms_to_column(agent.created_at_ms))
@@ -71,9 +71,9 @@ impl Store {
         owner: &UserId,
         user_id: Option<&str>,
     ) -> Result<Option<AgentId>, StoreError> {
-        let row = sqlx::query("SELECT id FROM agents WHERE owner = ? AND user_id = ?")
-            .bind(owner.as_str())
-            .bind(user_id)
+        let row = sqlx::query("SELECT id FROM agents WHERE owner = $1 AND user_id = $2")
+            .text(owner.as_str())
+            .maybe_text(user_id)
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.map(|row| row.try_get::<String, _>("id")).transpose()?.map(AgentId::new))
@@ -81,8 +81,8 @@ impl Store {
 
     /// Reads an agent, whosoever it is.
     pub async fn agent(&self, id: &AgentId) -> Result<Option<AgentRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM agents WHERE id = ?")
-            .bind(id.as_str())
+        let row = sqlx::query("SELECT * FROM agents WHERE id = $1")
+            .text(id.as_str())
             .fetch_optional(&self.pool)
             .await?;
         row.map(|row| agent_from_row(&row)).transpose()
@@ -105,12 +105,12 @@ impl Store {
     ) -> Result<Page<AgentRecord>, ListError> {
         let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
-            "SELECT * FROM agents WHERE owner = ?1 AND (created_at_ms, id) < (?2, ?3)
-             ORDER BY created_at_ms DESC, id DESC LIMIT ?4",
+            "SELECT * FROM agents WHERE owner = $1 AND (created_at_ms, id) < ($2, $3)
+             ORDER BY created_at_ms DESC, id DESC LIMIT $4",
         )
-        .bind(owner.as_str())
+        .text(owner.as_str())
         .bind(after.at_ms)
-        .bind(after.id)
+        .text(after.id)
         .bind(with_one_more(limit))
         .fetch_all(&self.pool)
         .await
@@ -125,14 +125,14 @@ impl Store {
         let spec = spec_to_text(&agent.spec)?;
         loop {
             let updated = sqlx::query(
-                "UPDATE agents SET metadata = ?, spec = ?, expires_at_ms = ?, user_id = ?
-                 WHERE id = ?",
+                "UPDATE agents SET metadata = $1, spec = $2, expires_at_ms = $3, user_id = $4
+                 WHERE id = $5",
             )
             .bind(&agent.metadata_json)
             .bind(&spec)
             .bind(agent.expires_at_ms.map(ms_to_column))
-            .bind(&agent.user_id)
-            .bind(agent.id.as_str())
+            .maybe_text(agent.user_id.as_deref())
+            .text(agent.id.as_str())
             .execute(&self.pool)
             .await;
             match updated {
@@ -149,8 +149,8 @@ impl Store {
 
     /// Forgets an agent; whether there was one.
     pub async fn delete_agent(&self, id: &AgentId) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM agents WHERE id = ?")
-            .bind(id.as_str())
+        let done = sqlx::query("DELETE FROM agents WHERE id = $1")
+            .text(id.as_str())
             .execute(&self.pool)
             .await?;
         Ok(done.rows_affected() > 0)
@@ -159,15 +159,15 @@ impl Store {
     /// Forgets an agent, and lets its heir serve its user: both or neither.
     pub async fn succeed_agent(&self, id: &AgentId, heir: &AgentId) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let row = sqlx::query("DELETE FROM agents WHERE id = ? RETURNING user_id")
-            .bind(id.as_str())
+        let row = sqlx::query("DELETE FROM agents WHERE id = $1 RETURNING user_id")
+            .text(id.as_str())
             .fetch_optional(&mut *transaction)
             .await?;
         let user = row.as_ref().map(|row| row.try_get::<Option<String>, _>("user_id"));
         if let Some(user) = user.transpose()?.flatten() {
-            sqlx::query("UPDATE agents SET user_id = ? WHERE id = ?")
+            sqlx::query("UPDATE agents SET user_id = $1 WHERE id = $2")
                 .bind(user)
-                .bind(heir.as_str())
+                .text(heir.as_str())
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -179,15 +179,16 @@ impl Store {
     pub async fn expire_agent(&self, id: &AgentId, now_ms: u64) -> Result<bool, StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "INSERT OR REPLACE INTO tombstones (agent_id, owner, expired_at_ms)
-             SELECT id, owner, ?2 FROM agents WHERE id = ?1",
+            "INSERT INTO tombstones (agent_id, owner, expired_at_ms)
+             SELECT id, owner, $2 FROM agents WHERE id = $1
+             ON CONFLICT (agent_id) DO UPDATE SET expired_at_ms = excluded.expired_at_ms",
         )
-        .bind(id.as_str())
+        .text(id.as_str())
         .bind(ms_to_column(now_ms))
         .execute(&mut *transaction)
         .await?;
-        let done = sqlx::query("DELETE FROM agents WHERE id = ?")
-            .bind(id.as_str())
+        let done = sqlx::query("DELETE FROM agents WHERE id = $1")
+            .text(id.as_str())
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -200,17 +201,18 @@ impl Store {
         id: &AgentId,
         now_ms: u64,
     ) -> Result<Option<Tombstone>, StoreError> {
-        let row = sqlx::query("SELECT * FROM tombstones WHERE agent_id = ? AND expired_at_ms > ?")
-            .bind(id.as_str())
-            .bind(ms_to_column(now_ms.saturating_sub(TOMBSTONE_MS)))
-            .fetch_optional(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM tombstones WHERE agent_id = $1 AND expired_at_ms > $2")
+                .text(id.as_str())
+                .bind(ms_to_column(now_ms.saturating_sub(TOMBSTONE_MS)))
+                .fetch_optional(&self.pool)
+                .await?;
         Ok(row.map(|row| tombstone_from_row(&row)).transpose()?)
     }
 
     /// Forgets the tombstones that nobody can see any more; how many they were.
     pub async fn sweep_tombstones(&self, now_ms: u64) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM tombstones WHERE expired_at_ms <= ?")
+        let done = sqlx::query("DELETE FROM tombstones WHERE expired_at_ms <= $1")
             .bind(ms_to_column(now_ms.saturating_sub(TOMBSTONE_MS)))
             .execute(&self.pool)
             .await?;
@@ -221,7 +223,7 @@ impl Store {
 /// How long an expired agent is remembered: 24 hours.
 pub const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
-fn agent_from_row(row: &SqliteRow) -> Result<AgentRecord, StoreError> {
+fn agent_from_row(row: &AnyRow) -> Result<AgentRecord, StoreError> {
     let expires_at_ms: Option<i64> = row.try_get("expires_at_ms")?;
     Ok(AgentRecord {
         id: AgentId::new(row.try_get::<String, _>("id")?),
@@ -234,7 +236,7 @@ fn agent_from_row(row: &SqliteRow) -> Result<AgentRecord, StoreError> {
     })
 }
 
-fn tombstone_from_row(row: &SqliteRow) -> Result<Tombstone, sqlx::Error> {
+fn tombstone_from_row(row: &AnyRow) -> Result<Tombstone, sqlx::Error> {
     Ok(Tombstone {
         agent: AgentId::new(row.try_get::<String, _>("agent_id")?),
         owner: UserId::new(row.try_get::<String, _>("owner")?),

@@ -1,11 +1,11 @@
 //! The archive: what happened in calls, written as it happens and read when they have ended.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
 use super::call_rows::{entry_from_text, entry_to_text};
 use super::pages::{Cursor, ListError, Page, with_one_more};
-use super::rows::{ms_from_column, ms_to_column};
+use super::rows::{BindText as _, ms_from_column, ms_to_column};
 use super::{Store, StoreError};
 use crate::agent::{Line, Participant, RecordEntry, ToolRecord, TurnRecord};
 use crate::ids::{AgentId, CallId, UserId};
@@ -103,9 +103,9 @@ impl Store {
     /// For a start of the process: what was live belongs to a process that is gone.
     pub async fn close_live_calls(&self, reason: &str) -> Result<u64, StoreError> {
         let done = sqlx::query(
-            "UPDATE calls SET ended_at_ms = last_at_ms, reason = ? WHERE ended_at_ms IS NULL",
+            "UPDATE calls SET ended_at_ms = last_at_ms, reason = $1 WHERE ended_at_ms IS NULL",
         )
-        .bind(reason)
+        .text(reason)
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected())
@@ -122,15 +122,15 @@ impl Store {
         let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
             "SELECT * FROM calls
-             WHERE owner = ?1 AND ended_at_ms IS NOT NULL AND (started_at_ms, id) < (?2, ?3)
-             AND (?5 IS NULL OR id IN (SELECT call_id FROM call_agents WHERE agent_id = ?5))
-             ORDER BY started_at_ms DESC, id DESC LIMIT ?4",
+             WHERE owner = $1 AND ended_at_ms IS NOT NULL AND (started_at_ms, id) < ($2, $3)
+             AND ($5 IS NULL OR id IN (SELECT call_id FROM call_agents WHERE agent_id = $5))
+             ORDER BY started_at_ms DESC, id DESC LIMIT $4",
         )
-        .bind(owner.as_str())
+        .text(owner.as_str())
         .bind(after.at_ms)
-        .bind(after.id)
+        .text(after.id)
         .bind(with_one_more(limit))
-        .bind(agent.map(AgentId::as_str))
+        .maybe_text(agent.map(AgentId::as_str))
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::from)?;
@@ -145,19 +145,19 @@ impl Store {
         owner: &UserId,
         id: &CallId,
     ) -> Result<Option<ArchivedCall>, StoreError> {
-        // One transaction, so that no call is read whose entries are being erased.
-        let mut transaction = self.pool.begin().await?;
+        // One sight of both tables, so that no call is read whose entries are being erased.
+        let mut transaction = self.pool.begin_with(self.kind.begin_reading()).await?;
         let row = sqlx::query(
-            "SELECT * FROM calls WHERE id = ? AND owner = ? AND ended_at_ms IS NOT NULL",
+            "SELECT * FROM calls WHERE id = $1 AND owner = $2 AND ended_at_ms IS NOT NULL",
         )
-        .bind(id.as_str())
-        .bind(owner.as_str())
+        .text(id.as_str())
+        .text(owner.as_str())
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let entries =
-            sqlx::query("SELECT agent_id, body FROM call_entries WHERE call_id = ? ORDER BY id")
-                .bind(id.as_str())
+            sqlx::query("SELECT agent_id, body FROM call_entries WHERE call_id = $1 ORDER BY id")
+                .text(id.as_str())
                 .fetch_all(&mut *transaction)
                 .await?;
         let mut call = ArchivedCall::new(summary_from_row(&row)?);
@@ -172,19 +172,20 @@ impl Store {
 
     /// Forgets an owner's call that has ended; whether there was one.
     pub async fn erase_call(&self, owner: &UserId, id: &CallId) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query("DELETE FROM calls WHERE id = ? AND owner = ? AND ended_at_ms IS NOT NULL")
-                .bind(id.as_str())
-                .bind(owner.as_str())
-                .execute(&self.pool)
-                .await?;
+        let done = sqlx::query(
+            "DELETE FROM calls WHERE id = $1 AND owner = $2 AND ended_at_ms IS NOT NULL",
+        )
+        .text(id.as_str())
+        .text(owner.as_str())
+        .execute(&self.pool)
+        .await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Forgets the calls that ended at this time, in milliseconds since the Unix epoch, or before;
     /// how many they were.
     pub async fn sweep_calls(&self, ended_until_ms: u64) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM calls WHERE ended_at_ms <= ?")
+        let done = sqlx::query("DELETE FROM calls WHERE ended_at_ms <= $1")
             .bind(ms_to_column(ended_until_ms))
             .execute(&self.pool)
             .await?;
@@ -230,7 +231,7 @@ impl ArchivedCall {
     }
 }
 
-async fn write(connection: &mut SqliteConnection, entry: &CallEntry) -> Result<(), StoreError> {
+async fn write(connection: &mut AnyConnection, entry: &CallEntry) -> Result<(), StoreError> {
     if let RecordEntry::Began { room_url, .. } = &entry.entry {
         begin(connection, entry, room_url).await?;
         admit(connection, &entry.call, &entry.agent).await?;
@@ -255,22 +256,22 @@ async fn write(connection: &mut SqliteConnection, entry: &CallEntry) -> Result<(
 
 /// Opens the record of a call.
 async fn begin(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     entry: &CallEntry,
     room_url: &str,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO calls
          (id, owner, agent_id, agent_name, user_id, room_url, started_at_ms, last_at_ms)
-         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?7 FROM users WHERE id = ?2
+         SELECT $1, id, $3, $4, $5, $6, $7, $7 FROM users WHERE id = $2
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(entry.call.as_str())
-    .bind(entry.owner.as_str())
-    .bind(entry.agent.as_str())
-    .bind(&entry.agent_name)
-    .bind(&entry.user_id)
-    .bind(room_url)
+    .text(entry.call.as_str())
+    .text(entry.owner.as_str())
+    .text(entry.agent.as_str())
+    .text(&entry.agent_name)
+    .maybe_text(entry.user_id.as_deref())
+    .text(room_url)
     .bind(ms_to_column(entry.at_ms))
     .execute(connection)
     .await?;
@@ -279,16 +280,16 @@ async fn begin(
 
 /// Lets the call be found by this agent.
 async fn admit(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     call: &CallId,
     agent: &AgentId,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO call_agents (agent_id, call_id) SELECT ?2, id FROM calls WHERE id = ?1
+        "INSERT INTO call_agents (agent_id, call_id) SELECT $2, id FROM calls WHERE id = $1
          ON CONFLICT DO NOTHING",
     )
-    .bind(call.as_str())
-    .bind(agent.as_str())
+    .text(call.as_str())
+    .text(agent.as_str())
     .execute(connection)
     .await?;
     Ok(())
@@ -297,24 +298,25 @@ async fn admit(
 /// Adds the entry to its call; whether that call is kept.
 ///
 /// The name of the agent in the call follows its entries, for a successor's is known only by them.
-async fn append(connection: &mut SqliteConnection, entry: &CallEntry) -> Result<bool, StoreError> {
+async fn append(connection: &mut AnyConnection, entry: &CallEntry) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE calls SET last_at_ms = MAX(last_at_ms, ?2), incomplete = MAX(incomplete, ?3),
-         agent_name = CASE WHEN agent_id = ?4 THEN ?5 ELSE agent_name END WHERE id = ?1",
+        "UPDATE calls SET last_at_ms = CASE WHEN last_at_ms < $2 THEN $2 ELSE last_at_ms END,
+         incomplete = CASE WHEN incomplete < $3 THEN $3 ELSE incomplete END,
+         agent_name = CASE WHEN agent_id = $4 THEN $5 ELSE agent_name END WHERE id = $1",
     )
-    .bind(entry.call.as_str())
+    .text(entry.call.as_str())
     .bind(ms_to_column(entry.at_ms))
-    .bind(entry.follows_a_gap)
-    .bind(entry.agent.as_str())
-    .bind(&entry.agent_name)
+    .bind(i64::from(entry.follows_a_gap))
+    .text(entry.agent.as_str())
+    .text(&entry.agent_name)
     .execute(&mut *connection)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("INSERT INTO call_entries (call_id, agent_id, body) VALUES (?, ?, ?)")
-        .bind(entry.call.as_str())
-        .bind(entry.agent.as_str())
+    sqlx::query("INSERT INTO call_entries (call_id, agent_id, body) VALUES ($1, $2, $3)")
+        .text(entry.call.as_str())
+        .text(entry.agent.as_str())
         .bind(entry_to_text(&entry.entry)?)
         .execute(connection)
         .await?;
@@ -322,13 +324,13 @@ async fn append(connection: &mut SqliteConnection, entry: &CallEntry) -> Result<
 }
 
 async fn pass_on(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     call: &CallId,
     to: &AgentId,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE calls SET agent_id = ?2 WHERE id = ?1")
-        .bind(call.as_str())
-        .bind(to.as_str())
+    sqlx::query("UPDATE calls SET agent_id = $2 WHERE id = $1")
+        .text(call.as_str())
+        .text(to.as_str())
         .execute(connection)
         .await?;
     Ok(())
@@ -336,23 +338,24 @@ async fn pass_on(
 
 /// Closes the record of a call; its first end counts.
 async fn end(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     entry: &CallEntry,
     reason: &str,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE calls SET ended_at_ms = MAX(started_at_ms, ?2), reason = ?3
-         WHERE id = ?1 AND ended_at_ms IS NULL",
+        "UPDATE calls SET reason = $3,
+         ended_at_ms = CASE WHEN started_at_ms < $2 THEN $2 ELSE started_at_ms END
+         WHERE id = $1 AND ended_at_ms IS NULL",
     )
-    .bind(entry.call.as_str())
+    .text(entry.call.as_str())
     .bind(ms_to_column(entry.at_ms))
-    .bind(reason)
+    .text(reason)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-fn summary_from_row(row: &SqliteRow) -> Result<CallSummary, sqlx::Error> {
+fn summary_from_row(row: &AnyRow) -> Result<CallSummary, sqlx::Error> {
     Ok(CallSummary {
         id: CallId::new(row.try_get::<String, _>("id")?),
         agent: AgentId::new(row.try_get::<String, _>("agent_id")?),
@@ -362,6 +365,6 @@ fn summary_from_row(row: &SqliteRow) -> Result<CallSummary, sqlx::Error> {
         started_at_ms: ms_from_column(row.try_get("started_at_ms")?),
         ended_at_ms: ms_from_column(row.try_get("ended_at_ms")?),
         reason: row.try_get("reason")?,
-        is_incomplete: row.try_get("incomplete")?,
+        is_incomplete: row.try_get::<i64, _>("incomplete")? != 0,
     })
 }

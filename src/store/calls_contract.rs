@@ -14,6 +14,7 @@ suite! {
     the_call_of_nobody_is_passed_over_and_the_rest_is_kept
     the_first_end_of_a_call_counts
     a_gap_marks_the_call
+    a_nul_in_a_name_does_not_stop_the_archive
     a_handed_over_call_is_found_by_both_agents
     pages_of_calls_follow_each_other_without_gap_or_repeat
     a_foreign_cursor_of_calls_is_refused
@@ -121,6 +122,21 @@ async fn a_gap_marks_the_call(store: Store) {
     entries[1].follows_a_gap = true;
     store.record(&entries).await.expect("written");
     assert!(read(&store, &owner, "call_1").await.expect("a call").summary.is_incomplete);
+}
+
+async fn a_nul_in_a_name_does_not_stop_the_archive(store: Store) {
+    let owner = owner(&store).await;
+    let entries = [began(&[]), line(None, "a\0b", 1), ended("left\0")];
+    let entries = entries.map(|entry| CallEntry {
+        agent_name: "I\0da".into(),
+        user_id: Some("u\u{0}1".into()),
+        ..at(1, &owner, "call_1", entry)
+    });
+    store.record(&entries).await.expect("written");
+    let call = read(&store, &owner, "call_1").await.expect("a call");
+    assert_eq!(call.summary.agent_name, "I\u{fffd}da");
+    assert_eq!(call.summary.reason, "left\u{fffd}");
+    assert_eq!(call.lines[0].text.expose(), "a\0b", "JSON has a way to say it");
 }
 
 async fn a_handed_over_call_is_found_by_both_agents(store: Store) {
@@ -261,8 +277,8 @@ async fn read(store: &Store, owner: &UserId, id: &str) -> Option<ArchivedCall> {
 
 /// Entries of a call and agents in it, whether or not the call itself is there.
 async fn rows_of(store: &Store, id: &str) -> i64 {
-    let count = "SELECT (SELECT COUNT(*) FROM call_entries WHERE call_id = ?1)
-                 + (SELECT COUNT(*) FROM call_agents WHERE call_id = ?1)";
+    let count = "SELECT (SELECT COUNT(*) FROM call_entries WHERE call_id = $1)
+                 + (SELECT COUNT(*) FROM call_agents WHERE call_id = $1)";
     sqlx::query_scalar(count).bind(id).fetch_one(&store.pool).await.expect("counted")
 }
 

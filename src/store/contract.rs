@@ -23,6 +23,19 @@ macro_rules! suite {
                 super::$name(super::in_file(folder.path()).await).await;
             })+
         }
+
+        /// All in one test, for a server takes its time to start.
+        #[tokio::test]
+        async fn postgres() {
+            let server = $crate::store::server::Server::start();
+            $({
+                println!("{} over PostgreSQL", stringify!($name));
+                let url = server.database(stringify!($name)).await;
+                let store = Store::open(&url).await.expect("opens");
+                $name(store.clone()).await;
+                store.close().await;
+            })+
+        }
     };
 }
 
@@ -30,6 +43,9 @@ pub(super) use suite;
 
 suite! {
     an_email_belongs_to_one_user
+    only_the_letters_of_ascii_have_case_in_an_email
+    a_nul_in_a_text_becomes_a_sign_that_every_database_holds
+    what_no_text_can_be_is_not_found
     a_key_opens_its_owners_door_until_it_is_revoked
     a_key_is_refused_from_its_expiry_on
     the_last_use_of_a_key_is_noted_once_a_minute
@@ -54,6 +70,31 @@ async fn an_email_belongs_to_one_user(store: Store) {
     assert_eq!(store.user(&user.id).await.expect("read"), Some(user));
     let second = store.create_user("ANN@example.com", None, 6).await;
     assert!(matches!(second, Err(CreateUserError::EmailTaken)), "{second:?}");
+}
+
+async fn only_the_letters_of_ascii_have_case_in_an_email(store: Store) {
+    for email in ["é@example.com", "É@example.com"] {
+        store.create_user(email, None, 5).await.expect("made");
+    }
+}
+
+async fn a_nul_in_a_text_becomes_a_sign_that_every_database_holds(store: Store) {
+    let owner = owner(&store).await;
+    let user_id = || Some("u\u{0}1".to_owned());
+    let first = AgentRecord { user_id: user_id(), ..agent(&owner, "ag_1", 1) };
+    store.insert_agent(&first).await.expect("kept");
+    let found = store.agent(&first.id).await.expect("read").expect("there");
+    assert_eq!(found.user_id.as_deref(), Some("u\u{fffd}1"));
+    let second = AgentRecord { user_id: user_id(), ..agent(&owner, "ag_2", 1) };
+    let second = store.insert_agent(&second).await;
+    assert!(matches!(second, Err(InsertError::Duplicate(id)) if id == first.id));
+}
+
+async fn what_no_text_can_be_is_not_found(store: Store) {
+    let owner = owner(&store).await;
+    assert_eq!(store.agent(&AgentId::new("ag\0")).await.expect("read"), None);
+    assert_eq!(store.room_of(&owner, "a\0").await.expect("read"), None);
+    assert_eq!(store.agents_of(&owner, 2, Some("1-\0")).await.expect("listed").rows, []);
 }
 
 async fn a_key_opens_its_owners_door_until_it_is_revoked(store: Store) {

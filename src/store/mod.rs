@@ -9,42 +9,64 @@ mod calls;
 mod calls_contract;
 #[cfg(test)]
 mod contract;
+mod inspect;
 mod pages;
+mod postgres;
 mod rooms;
 mod rows;
+#[cfg(test)]
+#[path = "../../tests/postgres/server.rs"]
+mod server;
+mod sqlite;
 
-use std::path::Path;
-use std::str::FromStr as _;
-use std::time::Duration;
-
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::AnyPool;
 use thiserror::Error;
 
 pub use accounts::{ApiKey, CreateUserError, IssuedKey, User};
 pub use agents::{InsertError, TOMBSTONE_MS, Tombstone};
 pub use calls::{ArchivedCall, CallEntry, CallSummary, HandOffRecord};
+pub use inspect::{Condition, InspectError};
 pub use pages::{ListError, Page};
 pub use rooms::{InsertRoomError, RoomRecord};
 
 /// The database. Cheap to clone.
 ///
-/// `sqlite::memory:` is the same database on one connection, so there is one kind of store, and
-/// no second implementation that tests could pass and users never meet.
+/// One kind of store for every kind of database: they differ in how they are opened and in their
+/// tables' SQL, and what is asked of them is said in words that all of them know. `sqlite::memory:`
+/// is the same again on one connection, so there is no second implementation that tests could pass
+/// and users never meet.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
+    kind: Kind,
+}
+
+/// Where their SQL is not the same.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    /// Begins a transaction all of whose queries see the database as it was at one time.
+    const fn begin_reading(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
 }
 
 /// Why a database could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The URL names a kind of database that this build has not.
-    #[error("{0} databases are not built in; use sqlite:PATH or sqlite::memory:")]
-    NotBuiltIn(&'static str),
-    /// The URL is of no known kind.
-    #[error("a database URL is sqlite:PATH, sqlite::memory: or postgres://…, not {0:?}")]
-    BadUrl(String),
+    /// The URL is of no known kind. It is not repeated, for it may hold a password.
+    #[error("a database URL is sqlite:PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST/NAME")]
+    UnknownKind,
+    /// The URL of a server cannot be read.
+    #[error("the URL of the PostgreSQL database cannot be read: {0}")]
+    BadServerUrl(String),
     /// The folder that should hold the file is missing.
     #[error("the folder of the database file {path:?} does not exist")]
     NoFolder {
@@ -57,6 +79,14 @@ pub enum OpenError {
         /// The file.
         path: String,
         /// What the database says.
+        reason: String,
+    },
+    /// The server cannot be reached, or does not let us in, or has no database for us.
+    #[error("the PostgreSQL database {place} cannot be used: {reason}")]
+    Server {
+        /// The server and the database's name, without user and password.
+        place: String,
+        /// What the server says, or why it says nothing.
         reason: String,
     },
 }
@@ -77,57 +107,54 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the database is out of reach or too busy: the same may work in a while.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| is_passing(&code))
+            }
+            Self::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+            ),
+            Self::Corrupt { .. } => false,
+        }
+    }
+}
+
+/// Whether a database's own code tells of a trouble that passes.
+///
+/// `SQLite` has numbers: busy and locked. `PostgreSQL` has SQLSTATE (its manual, appendix A): lost
+/// connections, serialisation, resources, an operator's doing (a shutdown, a timeout), and a
+/// server that takes no writes, which is one that another has taken over from.
+fn is_passing(code: &str) -> bool {
+    if code.len() < SQLSTATE_LENGTH {
+        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6));
+    }
+    ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+        || matches!(code, "25006" | "55P03")
+}
+
 impl Store {
     /// Opens the database and brings its tables up to date.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Err(OpenError::NotBuiltIn("PostgreSQL"));
+        // Does nothing if it was done before.
+        sqlx::any::install_default_drivers();
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self { pool: postgres::open(url).await?, kind: Kind::Postgres });
         }
-        match url.strip_prefix("sqlite:") {
-            Some(":memory:") => Self::open_memory().await,
-            Some(path) => Self::open_file(path.strip_prefix("//").unwrap_or(path)).await,
-            None => Err(OpenError::BadUrl(url.to_owned())),
-        }
-    }
-
-    async fn open_memory() -> Result<Self, OpenError> {
-        let failed = |error: sqlx::Error| unusable(":memory:", &error);
-        let options = SqliteConnectOptions::from_str("sqlite::memory:").map_err(failed)?;
-        // The database is its connection: a second one would see another, and closing it ends it.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None);
-        let pool = pool.connect_with(options).await.map_err(failed)?;
-        Self { pool }.migrated(":memory:").await
-    }
-
-    async fn open_file(path: &str) -> Result<Self, OpenError> {
-        if path.is_empty() {
-            return Err(OpenError::BadUrl("sqlite:".to_owned()));
-        }
-        let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
-        if folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(OpenError::NoFolder { path: path.to_owned() });
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            // What is erased is overwritten: archived speech must not outlive its row.
-            .pragma("secure_delete", "ON")
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX);
-        let pool = pool.connect_with(options).await.map_err(|error| unusable(path, &error))?;
-        Self { pool }.migrated(path).await
-    }
-
-    async fn migrated(self, path: &str) -> Result<Self, OpenError> {
-        let migrated = sqlx::migrate!("src/store/migrations").run(&self.pool).await;
-        migrated.map_err(|error| unusable(path, &error))?;
-        Ok(self)
+        let pool = match url.strip_prefix("sqlite:") {
+            Some(":memory:") => sqlite::open_memory().await?,
+            Some(path) => sqlite::open_file(path.strip_prefix("//").unwrap_or(path)).await?,
+            None => return Err(OpenError::UnknownKind),
+        };
+        Ok(Self { pool, kind: Kind::Sqlite })
     }
 
     /// Whether the database answers.
@@ -148,15 +175,7 @@ impl Store {
     }
 }
 
-fn unusable(path: &str, error: &(dyn std::error::Error + 'static)) -> OpenError {
-    OpenError::File { path: path.to_owned(), reason: error.to_string() }
-}
-
-/// How long a query waits for another's write lock, before it fails.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections to one file: `SQLite` has one writer at a time, the rest are readers.
-const CONNECTIONS_MAX: u32 = 4;
+const SQLSTATE_LENGTH: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -167,10 +186,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn urls_of_other_kinds_are_refused_by_name() {
-        assert!(refusal("postgres://localhost/x").await.contains("not built in"));
-        assert!(refusal("mysql://localhost/x").await.contains("mysql://localhost/x"));
-        assert!(refusal("sqlite:").await.contains("sqlite:PATH"));
+    async fn urls_of_other_kinds_are_refused_without_their_password() {
+        for url in ["mysql://me:secret@localhost/x", "postgres:secret", "sqlite:", "secret"] {
+            let message = refusal(url).await;
+            assert!(message.contains("sqlite:PATH") && !message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn only_a_trouble_that_passes_is_worth_another_try() {
+        for code in ["5", "517", "6", "08006", "53300", "57P01", "57014", "25006", "40001"] {
+            assert!(is_passing(code), "{code}");
+        }
+        for code in ["1", "11", "19", "2067", "23505", "42P01", "22021", ""] {
+            assert!(!is_passing(code), "{code}");
+        }
+        assert!(StoreError::from(sqlx::Error::PoolTimedOut).is_unavailable());
+        assert!(!StoreError::from(sqlx::Error::RowNotFound).is_unavailable());
+        let corrupt = StoreError::Corrupt { what: "row", reason: "it is empty".to_owned() };
+        assert!(!corrupt.is_unavailable());
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
 //! Rooms that users have made. A room's token is never kept, only its hash.
 
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use thiserror::Error;
 
 use super::pages::{Cursor, ListError, Page, with_one_more};
-use super::rows::{ms_from_column, ms_to_column};
+use super::rows::{BindText as _, ms_from_column, ms_to_column};
 use super::{Store, StoreError};
 use crate::ids::UserId;
 use crate::privacy::SecretHash;
@@ -41,10 +41,10 @@ impl Store {
     pub async fn insert_room(&self, room: &RoomRecord) -> Result<(), InsertRoomError> {
         let inserted = sqlx::query(
             "INSERT INTO rooms (name, owner, token_hash, created_at_ms, expires_at_ms)
-             VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
         )
-        .bind(&room.name)
-        .bind(room.owner.as_str())
+        .text(&room.name)
+        .text(room.owner.as_str())
         .bind(room.token.as_ref().map(|hash| hash.as_bytes().to_vec()))
         .bind(ms_to_column(room.created_at_ms))
         .bind(room.expires_at_ms.map(ms_to_column))
@@ -60,9 +60,9 @@ impl Store {
         owner: &UserId,
         name: &str,
     ) -> Result<Option<RoomRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM rooms WHERE owner = ? AND name = ?")
-            .bind(owner.as_str())
-            .bind(name)
+        let row = sqlx::query("SELECT * FROM rooms WHERE owner = $1 AND name = $2")
+            .text(owner.as_str())
+            .text(name)
             .fetch_optional(&self.pool)
             .await?;
         row.map(|row| room_from_row(&row)).transpose()
@@ -85,12 +85,12 @@ impl Store {
     ) -> Result<Page<RoomRecord>, ListError> {
         let after = Cursor::read(cursor)?;
         let rows = sqlx::query(
-            "SELECT * FROM rooms WHERE owner = ?1 AND (created_at_ms, name) < (?2, ?3)
-             ORDER BY created_at_ms DESC, name DESC LIMIT ?4",
+            "SELECT * FROM rooms WHERE owner = $1 AND (created_at_ms, name) < ($2, $3)
+             ORDER BY created_at_ms DESC, name DESC LIMIT $4",
         )
-        .bind(owner.as_str())
+        .text(owner.as_str())
         .bind(after.at_ms)
-        .bind(after.id)
+        .text(after.id)
         .bind(with_one_more(limit))
         .fetch_all(&self.pool)
         .await
@@ -101,8 +101,8 @@ impl Store {
 
     /// How many rooms an owner has.
     pub async fn count_rooms(&self, owner: &UserId) -> Result<usize, StoreError> {
-        let row = sqlx::query("SELECT count(*) AS count FROM rooms WHERE owner = ?")
-            .bind(owner.as_str())
+        let row = sqlx::query("SELECT count(*) AS count FROM rooms WHERE owner = $1")
+            .text(owner.as_str())
             .fetch_one(&self.pool)
             .await?;
         Ok(usize::try_from(row.try_get::<i64, _>("count")?).unwrap_or(usize::MAX))
@@ -111,12 +111,12 @@ impl Store {
     /// Forgets a room, whosoever it is; whether there was one.
     pub async fn delete_room(&self, name: &str) -> Result<bool, StoreError> {
         let done =
-            sqlx::query("DELETE FROM rooms WHERE name = ?").bind(name).execute(&self.pool).await?;
+            sqlx::query("DELETE FROM rooms WHERE name = $1").text(name).execute(&self.pool).await?;
         Ok(done.rows_affected() > 0)
     }
 }
 
-fn room_from_row(row: &SqliteRow) -> Result<RoomRecord, StoreError> {
+fn room_from_row(row: &AnyRow) -> Result<RoomRecord, StoreError> {
     let hash: Option<Vec<u8>> = row.try_get("token_hash")?;
     let expires_at_ms: Option<i64> = row.try_get("expires_at_ms")?;
     Ok(RoomRecord {

@@ -1,8 +1,12 @@
-//! How an agent's spec lies in its row: as JSON, in a shape of its own that old rows keep.
+//! How values lie in rows: times, texts, and an agent's spec, which is JSON in a shape of its own
+//! that old rows keep.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sqlx::Any;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 
 use super::StoreError;
 use crate::agent::{
@@ -28,6 +32,29 @@ pub(super) fn ms_to_column(ms: u64) -> i64 {
 /// A time as the database has held it.
 pub(super) fn ms_from_column(ms: i64) -> u64 {
     u64::try_from(ms).unwrap_or(0)
+}
+
+/// Binds texts that come from outside. `PostgreSQL` has no place for NUL in a text, and would
+/// refuse the row for it: whatever the database, U+FFFD stands there instead.
+pub(super) trait BindText: Sized {
+    /// Binds a text.
+    fn text(self, text: &str) -> Self;
+    /// Binds a text or NULL.
+    fn maybe_text(self, text: Option<&str>) -> Self;
+}
+
+impl BindText for Query<'_, Any, AnyArguments> {
+    fn text(self, text: &str) -> Self {
+        self.bind(without_nul(text))
+    }
+
+    fn maybe_text(self, text: Option<&str>) -> Self {
+        self.bind(text.map(without_nul))
+    }
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 #[derive(Serialize, Deserialize)]
