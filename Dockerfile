@@ -20,5 +20,8 @@ ENV CALLBRIDGE_CACHE=/usr/share/callbridge \
 USER callbridge
 WORKDIR /var/lib/callbridge
 VOLUME /var/lib/callbridge
+# It asks the address of the settings, so give those as variables and not as flags.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["callbridge", "health"]
 ENTRYPOINT ["callbridge"]
 CMD ["serve"]

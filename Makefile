@@ -6,7 +6,7 @@ CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
 export CALLBRIDGE_CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-silero deps-daily test-deps demo serve test soak bench hearing load lint fmt doc clean
+.PHONY: help deps deps-silero deps-daily test-deps demo serve test soak bench hearing load deb lint fmt doc clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: deps ## measure the hot paths
 load: deps ## call a gateway 1 to 100 times at once; the table goes into docs/performance.md
 	cargo run --locked --release -- load --calls 1,20,50,100 --duration 60 \
 		--table docs/performance.md --json $(CARGO_TARGET_DIR)/load.json --plot $(CARGO_TARGET_DIR)/load.svg
+
+deb: deps ## make the Debian package, in the target folder under debian/
+	@scripts/deb
 
 lint: ## check the style; warnings are errors
 	cargo fmt --check

@@ -48,7 +48,8 @@ pub struct Minds {
 impl Minds {
     /// Takes the profiles from the settings, and starts the local model if agents get it.
     pub async fn open(config: &ModelsConfig) -> anyhow::Result<Self> {
-        let named = config.profiles.iter().map(|profile| (profile.name.clone(), of(profile)));
+        let named =
+            config.profiles.iter().map(|profile| (profile.name.clone(), profile_of(profile)));
         let mut models = Models { default: config.default.clone(), profiles: named.collect() };
         let local = match open_local(config).await {
             Ok((url, server)) => {
@@ -160,7 +161,7 @@ pub(crate) fn read_silero(path: &Path) -> anyhow::Result<SileroModel> {
 }
 
 /// Loads the local model and serves it on a free loopback port; where, and the server.
-async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
+pub(crate) async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
     let local = LocalModelConfig {
         dir: config.local.dir.clone(),
         voice: config.local.voice.clone(),
@@ -172,7 +173,8 @@ async fn open_local(config: &ModelsConfig) -> anyhow::Result<(String, Task)> {
     Ok((url, model.serve(listener)))
 }
 
-fn of(profile: &ProfileConfig) -> ModelProfile {
+/// A profile as the settings have it, as its sessions need it.
+pub(crate) fn profile_of(profile: &ProfileConfig) -> ModelProfile {
     let dialect = match profile.dialect {
         DialectConfig::Openai => Dialect::OPENAI,
         DialectConfig::Azure => Dialect::azure(&profile.url),

@@ -3,9 +3,13 @@
 mod call;
 mod caller;
 pub mod check_config;
+mod completions;
 mod demo;
+mod doctor;
+mod health;
 mod house;
 mod load;
+mod man;
 mod model;
 mod open_files;
 mod print;
@@ -19,7 +23,7 @@ mod wav;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, EXIT_USAGE, GlobalArgs, Sources};
 use crate::telemetry;
@@ -50,6 +54,14 @@ enum Command {
     Replay(replay::Args),
     /// Check the settings, and do nothing else.
     CheckConfig,
+    /// Check all that a gateway needs, and say what to do; exit code 1 if it could not run.
+    Doctor(doctor::Args),
+    /// Ask a gateway whether it lives; exit code 0 or 1.
+    Health(health::Args),
+    /// Print what a shell needs to complete commands and flags.
+    Completions(completions::Args),
+    /// Print the manual page, for `man -l -`.
+    Man,
 }
 
 /// Runs the command that the process was started with.
@@ -63,12 +75,8 @@ pub fn main() -> ExitCode {
         args.is_model_named = cli.settings.settings.contains_key("model");
     }
     let sources = Sources::of_process(&cli.settings);
-    if matches!(cli.command, Command::CheckConfig) {
-        let printed = check_config::run(&sources, &mut io::stdout(), &mut io::stderr());
-        return printed.unwrap_or(ExitCode::FAILURE);
-    }
-    if let Command::Replay(args) = &cli.command {
-        return replay::run(args).unwrap_or_else(|error| complain(&error));
+    if let Some(done) = without_settings(&cli.command, &sources) {
+        return done.unwrap_or_else(|error| complain(&error));
     }
     let config = match Config::load(&sources) {
         Ok(config) => config,
@@ -81,6 +89,41 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }
+}
+
+/// Runs a command that needs no settings, or has its own way with wrong ones.
+fn without_settings(command: &Command, sources: &Sources) -> Option<anyhow::Result<ExitCode>> {
+    match command {
+        Command::CheckConfig => {
+            let printed = check_config::run(sources, &mut io::stdout(), &mut io::stderr());
+            Some(Ok(printed.unwrap_or(ExitCode::FAILURE)))
+        }
+        Command::Replay(args) => Some(replay::run(args)),
+        Command::Doctor(args) => Some(alone(doctor::run(sources, args))),
+        Command::Health(args) => Some(alone(health::run(sources, args))),
+        Command::Completions(args) => {
+            print::whole(&completions::script(args, Cli::command()));
+            Some(Ok(ExitCode::SUCCESS))
+        }
+        Command::Man => Some(man::page(&Cli::command()).map_err(Into::into).map(|page| {
+            print::whole(&page);
+            ExitCode::SUCCESS
+        })),
+        Command::Serve
+        | Command::Demo(_)
+        | Command::Model
+        | Command::Call(_)
+        | Command::Load(_) => None,
+    }
+}
+
+/// Runs work that prints what it has to say, and logs nothing.
+fn alone(work: impl Future<Output = ExitCode>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(work);
+    // Blocking work that is past its deadline must not hold up the end.
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 fn complain(error: &anyhow::Error) -> ExitCode {
@@ -115,7 +158,12 @@ fn start(command: Command, config: Config) -> anyhow::Result<()> {
             Command::Model => model::run(config).await,
             Command::Call(args) => call::run(config, *args).await,
             Command::Load(args) => load::run(*args).await,
-            Command::CheckConfig | Command::Replay(_) => Ok(()),
+            Command::CheckConfig
+            | Command::Replay(_)
+            | Command::Doctor(_)
+            | Command::Health(_)
+            | Command::Completions(_)
+            | Command::Man => Ok(()),
         }
     });
     // Blocking work that is past its deadline must not hold up the end.

@@ -12,3 +12,9 @@ pub(super) fn line(text: &str) {
 pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
+
+/// All of a document for whoever started the program, as it is.
+pub(super) fn whole(document: &[u8]) {
+    // As above.
+    let _ = std::io::stdout().write_all(document);
+}

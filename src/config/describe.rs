@@ -74,11 +74,19 @@ fn hidden(secret: Option<&Secret>) -> String {
     secret.map_or_else(none, |_| "(set, not shown)".to_owned())
 }
 
-/// A database URL may carry a password before the `@`.
+/// The URL of a server may carry a password: before the `@`, or as a parameter. What could be a
+/// part of one, in a URL that is not quite one, is not shown either.
 fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| *scheme != "sqlite")
+    else {
+        return url.to_owned();
+    };
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let shown = if parameters.is_empty() { "" } else { "?…" };
+    match place.rsplit_once('@') {
+        _ if parameters.contains('@') => format!("{scheme}://…"),
+        Some((_, place)) => format!("{scheme}://…@{place}{shown}"),
+        None => format!("{scheme}://{place}{shown}"),
     }
 }
 
@@ -101,6 +109,10 @@ mod tests {
     #[test]
     fn a_database_password_is_not_shown() {
         assert_eq!(without_password("postgres://me:pw@db/x"), "postgres://…@db/x");
+        assert_eq!(without_password("postgres://me:p@w@db/x"), "postgres://…@db/x");
+        assert_eq!(without_password("postgres://db/x?password=pw"), "postgres://db/x?…");
+        assert_eq!(without_password("postgres://me:p?w@db/x"), "postgres://…");
         assert_eq!(without_password("sqlite:a@b.db"), "sqlite:a@b.db");
+        assert_eq!(without_password("sqlite:///a@b.db"), "sqlite:///a@b.db");
     }
 }

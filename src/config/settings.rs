@@ -51,7 +51,7 @@ settings! {
     /// Address that ICE candidates carry when a 1:1 NAT stands before this machine.
     "public_ip" "CALLBRIDGE_PUBLIC_IP" "public-ip" IP
         = "none";
-    /// Where agents, keys and calls are kept: `sqlite:PATH` or `sqlite::memory:`.
+    /// Where agents, keys and calls are kept: `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     "database" "CALLBRIDGE_DATABASE" "database" URL
         = "sqlite:callbridge.db";
     /// An `ak_` key made at start for the user `bootstrap`; as a flag, others can see it.

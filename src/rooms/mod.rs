@@ -22,6 +22,7 @@ pub use self::daily::DailyConfig;
 pub use self::hosted::{
     IceSession, MakeRoomError, RoomAnswer, RoomView, Rooms, RoomsConfig, TrickleAnswer,
 };
+pub use self::mux::BUFFER_BYTES as MEDIA_BUFFER_BYTES;
 pub use self::places::{Places, PlacesConfig};
 pub use self::url::{RoomName, RoomUrl};
 pub use self::wav::{Record, Recording};

@@ -282,7 +282,7 @@ fn open_socket(wanted: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 /// Kernel buffer of a port, each way: 20 ms of ten thousand calls.
-const BUFFER_BYTES: usize = 4 << 20;
+pub const BUFFER_BYTES: usize = 4 << 20;
 
 /// The longest datagram that is taken, in bytes: one Ethernet frame's.
 const DATAGRAM_MAX: usize = 1500;
