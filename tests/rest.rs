@@ -229,6 +229,9 @@ async fn the_room_page_comes_with_its_script_and_a_policy() {
     assert!(page.text.contains(r#"data-open="true""#), "the room is open");
     let script = house.ask(Method::GET, "/assets/room.js", None).await;
     assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    let client = house.ask(Method::GET, "/assets/callbridge.js", None).await;
+    assert_eq!(client.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(client.header("access-control-allow-origin"), "*", "any page may import it");
     let bad = house.ask(Method::GET, "/rooms/no%20such%2Fname", None).await;
     assert_eq!(bad.refusal(), (404, "ROOM_NOT_FOUND".into()));
 }
@@ -259,6 +262,24 @@ async fn whip_refuses_what_makes_no_sense_and_lets_other_origins_read_it() {
     assert_eq!(house.ask(Method::DELETE, path, None).await.status, StatusCode::NOT_FOUND);
     let patch = house.ask(Method::PATCH, path, Some(json!({}))).await;
     assert_eq!(patch.refusal(), (415, "UNSUPPORTED_MEDIA_TYPE".into()));
+}
+
+#[tokio::test]
+async fn a_page_of_another_host_enters_and_watches_no_open_room_whatever_token_it_shows() {
+    let house = House::open().await;
+    for (method, path) in [
+        (Method::POST, "/rooms/kitchen/whip"),
+        (Method::GET, "/rooms/kitchen/events"),
+        (Method::GET, "/rooms/kitchen/events?participant=p_any"),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("host", "call.example").header("origin", "https://else.where");
+        let request = request.header("authorization", "Bearer rt_any");
+        let request = request.header("content-type", "application/sdp").body(Body::from("v=0"));
+        let refused = house.send(request.expect("a request")).await;
+        assert_eq!(refused.refusal(), (401, "ROOM_UNAUTHORIZED".into()), "{path}");
+        assert_eq!(refused.header("access-control-allow-origin"), "*", "the page can read why");
+    }
 }
 
 #[tokio::test]

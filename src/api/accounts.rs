@@ -55,7 +55,7 @@ async fn create_user(
     let user = store.create_user(&body.email, body.name.as_deref(), clock::unix_ms()).await;
     let user = user.map_err(|error| match error.is_email_taken() {
         true => ApiError::new(StatusCode::CONFLICT, "EMAIL_TAKEN", error.to_string()),
-        false => ApiError::store(&error),
+        false => ApiError::store(&error.into()),
     })?;
     let body = UserBody {
         id: user.id.to_string(),
@@ -88,9 +88,9 @@ async fn read_user(
 ) -> Result<Json<UserBody>, ApiError> {
     let id = within_reach(&asker, user)?;
     let store = api.gateway.store();
-    let user = store.user(&id).await.map_err(|error| ApiError::store(&error))?;
+    let user = store.user(&id).await.map_err(|error| ApiError::store(&error.into()))?;
     let user = user.ok_or_else(no_such_user)?;
-    let keys = store.keys_of(&id).await.map_err(|error| ApiError::store(&error))?;
+    let keys = store.keys_of(&id).await.map_err(|error| ApiError::store(&error.into()))?;
     let keys = keys.into_iter().map(|key| KeyBody {
         id: key.id.to_string(),
         key_preview: key.preview,
@@ -139,7 +139,8 @@ async fn create_key(
     }
     let store = api.gateway.store();
     let issued = store.create_key(&user, body.name.as_deref(), body.expires_at_ms, now_ms).await;
-    let issued = issued.map_err(|error| ApiError::store(&error))?.ok_or_else(no_such_user)?;
+    let issued =
+        issued.map_err(|error| ApiError::store(&error.into()))?.ok_or_else(no_such_user)?;
     let body = IssuedKeyBody {
         id: issued.key.id.to_string(),
         key: issued.text.expose().to_owned(),
@@ -175,7 +176,7 @@ async fn revoke_key(
 ) -> Result<StatusCode, ApiError> {
     let user = within_reach(&asker, user)?;
     let revoked = api.gateway.store().revoke_key(&user, &KeyId::new(key)).await;
-    match revoked.map_err(|error| ApiError::store(&error))? {
+    match revoked.map_err(|error| ApiError::store(&error.into()))? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::not_found("there is no such key")),
     }

@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::limits::TooMany;
 use super::serve::Peer;
 use crate::ids::UserId;
-use crate::runtime::CreateError;
+use crate::runtime::{CreateError, StoreFailure};
 
 /// Why a key opens nothing.
 #[derive(Debug)]
@@ -26,9 +26,6 @@ pub(super) enum KeyError {
     /// The store failed.
     Store(StoreFailure),
 }
-
-/// What the store says when it fails; for the log.
-type StoreFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whose key this is. Every way in leads through here, so that all of them share the limits.
 pub(super) async fn owner_of(

@@ -281,14 +281,15 @@ pub(super) fn room_event(news: &RoomNews) -> Option<RoomEvent<'_>> {
             kind: "participants",
             participants: participant_bodies(participants),
         }),
-        RoomNews::Notification { agent, stamped } => match &stamped.notification {
+        RoomNews::Notification { agent, name, stamped } => match &stamped.notification {
             Notification::Status(_)
             | Notification::VadStart { .. }
             | Notification::VadEnd { .. }
             | Notification::Transcript { .. }
             | Notification::Speak { .. }
             | Notification::SpeakStatus { .. } => {
-                Some(RoomEvent::Agent { agent_id: agent.as_str(), event: server_event(stamped) })
+                let event = server_event(stamped);
+                Some(RoomEvent::Agent { agent_id: agent.as_str(), agent_name: name, event })
             }
             Notification::State { .. }
             | Notification::ToolCall { .. }
@@ -511,6 +512,7 @@ mod tests {
     fn a_room_page_is_not_told_of_tools() {
         let news = |notification| RoomNews::Notification {
             agent: AgentId::new("ag_1"),
+            name: "Ada".into(),
             stamped: Arc::new(Stamped { seq: 1, at_ms: 0, notification }),
         };
         let tool = Notification::ToolCall {
@@ -522,7 +524,10 @@ mod tests {
         assert!(room_event(&news(tool)).is_none());
         let status = news(Notification::Status(Activity::Idle));
         let text = to_text(&room_event(&status).expect("shown"));
-        assert!(text.starts_with(r#"{"agentId":"ag_1","type":"status","status":"idle""#), "{text}");
+        assert!(
+            text.starts_with(r#"{"agentId":"ag_1","agentName":"Ada","type":"status""#),
+            "{text}"
+        );
         let everyone = RoomNews::Participants(vec![ann()]);
         let text = to_text(&room_event(&everyone).expect("shown"));
         assert_eq!(text, r#"{"type":"participants","participants":[{"id":"p_1","name":"Ann"}]}"#);

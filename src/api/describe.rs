@@ -127,7 +127,11 @@ const OF_KEYS: &[(&str, &str)] = &[
     ("401", "`UNAUTHORIZED`: there is no valid key or token with the request."),
     ("429", "`RATE_LIMITED`: too many requests with this key, or wrong ones from this address."),
     ("500", "`INTERNAL_ERROR`: a fault of the gateway."),
-    ("503", "`SERVER_SHUTDOWN`, `CAPACITY`: the gateway is going down, or full."),
+    (
+        "503",
+        "`SERVER_SHUTDOWN`, `CAPACITY`, `STORE_UNAVAILABLE`: the gateway is going down, or full, \
+        or its database is out of reach.",
+    ),
 ];
 const OF_REQUESTS: &[(&str, &str)] =
     &[("400", "`VALIDATION_ERROR`: the request has mistakes; `details` names them all.")];

@@ -10,7 +10,7 @@ use crate::agent::{Rejection, RoomFailure};
 use crate::ids::AgentId;
 use crate::runtime::{
     CallError, CreateError, CreateRoomError, EnterError, FindError, FindRoomError, HandOffError,
-    ListError, UpdateError,
+    ListError, StoreFailure, UpdateError,
 };
 
 /// A refusal, with all that its envelope holds.
@@ -59,8 +59,12 @@ impl ApiError {
     }
 
     /// The store's words are for the log: clients can do nothing with them.
-    pub(super) fn store(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn store(error: &StoreFailure) -> Self {
         tracing::error!(%error, "a request failed in the store");
+        if error.is_passing {
+            let message = "the database cannot be reached, or is too busy";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message);
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "the store failed")
     }
 }
@@ -286,10 +290,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_stores_words_stay_inside() {
-        let error = ApiError::from(CreateError::Store("disk /var/x is full".into()));
-        let (status, _, body) = answered(error).await;
-        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!body.contains("/var/x"), "{body}");
+        for (is_passing, expected, code) in
+            [(false, 500, "INTERNAL_ERROR"), (true, 503, "STORE_UNAVAILABLE")]
+        {
+            let failure = StoreFailure { words: "disk /var/x is full".to_owned(), is_passing };
+            let (status, headers, body) = answered(CreateError::Store(failure).into()).await;
+            assert_eq!(status.as_u16(), expected);
+            assert_eq!(headers.contains_key(header::RETRY_AFTER), is_passing);
+            assert!(body.contains(code) && !body.contains("/var/x"), "{body}");
+        }
     }
 
     #[tokio::test]

@@ -27,12 +27,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     let whip = OpenApiRouter::new()
         .routes(routes!(enter, before_entering))
         .routes(routes!(trickle, hang_up, before_changing))
+        .routes(routes!(watch, before_watching))
+        .routes(routes!(client))
         .layer(from_fn(share_across_origins));
-    OpenApiRouter::new()
-        .routes(routes!(page))
-        .routes(routes!(watch))
-        .routes(routes!(script))
-        .merge(whip)
+    OpenApiRouter::new().routes(routes!(page)).routes(routes!(script)).merge(whip)
 }
 
 type RoomQueryResult = Result<Query<RoomQuery>, QueryRejection>;
@@ -74,18 +72,28 @@ async fn page(State(api): State<Api>, Path(room): Path<String>) -> Result<Respon
         content_type = "text/javascript")),
 )]
 async fn script() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, SCRIPT)
+    (SCRIPT_HEADERS, SCRIPT)
+}
+
+/// The client for web pages
+///
+/// An ES module that joins rooms, for this gateway's own page and for any other.
+#[utoipa::path(
+    get,
+    path = "/assets/callbridge.js",
+    operation_id = "webClient",
+    tag = "rooms",
+    responses((status = 200, description = "The module.", body = String,
+        content_type = "text/javascript")),
+)]
+async fn client() -> impl IntoResponse {
+    (SCRIPT_HEADERS, CLIENT)
 }
 
 /// Come into a room
 ///
-/// WHIP (RFC 9725), with sound in both directions. A room that is not open wants its token, and so
-/// does any room if a web page of another host asks.
+/// WHIP (RFC 9725), with sound in both directions. A room that is not open wants its token. A web
+/// page of another host enters only rooms that have one.
 #[utoipa::path(
     post,
     path = "/rooms/{room}/whip",
@@ -133,9 +141,7 @@ async fn enter(
         return Err(ApiError::invalid("name", &message));
     }
     let token = bearer_of(&headers);
-    if token.is_none() && is_foreign_page(&headers) {
-        return Err(RoomFailure::Unauthorized.into());
-    }
+    keep_out_strangers(&api, &room, &headers).await?;
     let answer = api.gateway.enter_room(&room, token, &name, &offer).await?;
     let headers = [
         (header::LOCATION, format!("/rooms/{room}/participants/{}", answer.key.expose())),
@@ -147,8 +153,16 @@ async fn enter(
     Ok((StatusCode::CREATED, headers, answer.sdp).into_response())
 }
 
-/// Whether a web page of somebody else's asks. Without a token, only pages of this machine and of
-/// this very host may: else any page that a developer visits could listen in a local room.
+/// Sends pages of other hosts away from rooms that check no token: else any page that a developer
+/// visits could listen in a local room.
+async fn keep_out_strangers(api: &Api, room: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    if is_foreign_page(headers) && api.gateway.room(room).await?.open {
+        return Err(RoomFailure::Unauthorized.into());
+    }
+    Ok(())
+}
+
+/// Whether a web page asks that is neither of this machine nor of this very host.
 fn is_foreign_page(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
     let Some(origin) = text(header::ORIGIN) else { return false };
@@ -291,6 +305,7 @@ async fn watch(
 ) -> Result<Response, ApiError> {
     let key = read_query(query)?.participant.map(Secret::new);
     let token = bearer_of(&headers).map(Secret::new);
+    keep_out_strangers(&api, &room, &headers).await?;
     let watch = api.gateway.watch_room(&room, token.as_ref(), key.as_ref()).await?;
     let events = Sse::new(captions(watch)).keep_alive(KeepAlive::default());
     let headers = [(header::CACHE_CONTROL, "no-store")];
@@ -344,10 +359,23 @@ async fn before_changing() -> impl IntoResponse {
     preflight()
 }
 
+/// Ask before watching
+#[utoipa::path(
+    options,
+    path = "/rooms/{room}/events",
+    operation_id = "beforeWatching",
+    tag = "rooms",
+    params(("room" = String, Path, description = "The room's name.")),
+    responses((status = 204, description = "What may be sent, in its headers.")),
+)]
+async fn before_watching() -> impl IntoResponse {
+    preflight()
+}
+
 /// The answer to a browser that asks before it sends (RFC 9725, section 4.2).
 fn preflight() -> impl IntoResponse {
     let headers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, PATCH, DELETE, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
         (HeaderName::from_static("accept-post"), SDP),
@@ -379,6 +407,13 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 const PAGE: &str = include_str!("../../assets/room.html");
 const SCRIPT: &str = include_str!("../../assets/room.js");
+const CLIENT: &str = include_str!("../../assets/callbridge.js");
+
+const SCRIPT_HEADERS: [(HeaderName, &str); 3] = [
+    (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-cache"),
+];
 
 /// The page runs its own script and style and talks to its own server, and nothing else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \

@@ -16,7 +16,11 @@ impl Driver {
     pub(super) fn perform(&mut self, effect: Effect) -> Option<Exit> {
         match effect {
             Effect::Notify(notification) => self.tell(notification),
-            Effect::JoinRoom(request) => self.room = Some(self.shell.join(&request, &self.name)),
+            Effect::JoinRoom(request) => {
+                let name = request.participant_name.as_deref().unwrap_or(&self.name);
+                self.shown_as = name.into();
+                self.room = Some(self.shell.join(&request, &self.name));
+            }
             Effect::LeaveRoom => self.room = None,
             Effect::OpenModel { spec, medium } => self.open_model(*spec, medium),
             Effect::Instruct(action) => self.instruct(action),
@@ -47,7 +51,7 @@ impl Driver {
         } else if matches!(stamped.notification, Notification::RoomLeft { .. }) {
             self.room_url.clear();
         }
-        self.shell.publish(&self.room_url, &self.id, stamped);
+        self.shell.publish(&self.room_url, &self.id, &self.shown_as, stamped);
     }
 
     fn open_model(&mut self, spec: AgentSpec, medium: Medium) {

@@ -41,9 +41,9 @@ impl RoomWatch {
                     return changed.is_ok().then(|| self.current());
                 }
                 news = self.news.recv() => match news {
-                    Ok(News { room, agent, stamped }) if room == self.room => {
+                    Ok(News { room, agent, name, stamped }) if room == self.room => {
                         let stamped = in_public(stamped);
-                        return Some(RoomNews::Notification { agent, stamped });
+                        return Some(RoomNews::Notification { agent, name, stamped });
                     }
                     Ok(_) => {}
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return None,

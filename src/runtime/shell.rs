@@ -62,6 +62,7 @@ pub struct Models {
 pub(super) struct News {
     pub(super) room: Arc<str>,
     pub(super) agent: AgentId,
+    pub(super) name: Arc<str>,
     pub(super) stamped: Arc<Stamped>,
 }
 
@@ -140,9 +141,16 @@ impl Shell {
     }
 
     /// Lets the pages of the room see what an agent in it tells.
-    pub(super) fn publish(&self, room_url: &str, agent: &AgentId, stamped: Arc<Stamped>) {
+    pub(super) fn publish(
+        &self,
+        room_url: &str,
+        agent: &AgentId,
+        name: &Arc<str>,
+        stamped: Arc<Stamped>,
+    ) {
         let Ok(RoomUrl::Hosted(room)) = RoomUrl::parse(room_url) else { return };
-        let news = News { room: room.as_str().into(), agent: agent.clone(), stamped };
+        let (room, agent, name) = (room.as_str().into(), agent.clone(), Arc::clone(name));
+        let news = News { room, agent, name, stamped };
         // Nobody may be watching, which is no failure.
         let _ = self.news.send(news);
     }

@@ -245,13 +245,18 @@ async function newsFlow({ says, event }) {
   assert.equal(client.of("speak").filter(isFinal).length, 1);
 
   client.forget();
-  await client.say(says("Count to one hundred."));
-  await client.say(says("Count to ninety."));
-  await client.say(says("Say apple.", { triggering: false }));
-  await client.say(says("Say pear."));
-  assert.equal((await client.event("speak", isFinal)).text, "Pear.");
-  await client.nth("status", 1, isIdle);
-  assert.equal(client.of("speak").filter(isFinal).length, 1);
+  const hurried = [
+    says("Count to one hundred."),
+    says("Count to ninety."),
+    says("Say apple.", { triggering: false }),
+    says("Say pear."),
+  ];
+  await Promise.all(hurried.map((message) => client.say(message)));
+  await client.event("speak", (said) => isFinal(said) && said.text === "Pear.");
+  await client.event("status", () => client.statuses().at(-1) === "idle");
+  // An answer to the second may begin late enough to know the third; the two counts are cut.
+  const whole = client.of("speak").filter(isFinal).map(({ text }) => text);
+  assert.deepEqual(whole.filter((text) => text !== "Apple."), ["Pear."]);
 
   client.forget();
   const quiet = { triggering: false };

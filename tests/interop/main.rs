@@ -11,19 +11,21 @@ mod flows;
 #[allow(dead_code, reason = "each test program uses its part of it")]
 mod gateway;
 mod handoff;
+#[path = "../harness/lan.rs"]
+mod lan;
+mod page;
 mod peer;
 #[path = "../harness/raw.rs"]
 mod raw;
 mod sound;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::time::Duration;
 
 use gateway::{Gateway, KEY};
-use peer::{Agent, Peer, caller, chromium, fixture, recording_of, telephone};
+use peer::{Agent, Peer, caller, recording_of, telephone};
 use serde_json::{Value, json};
-use sound::{missed, words_in, write_microphone};
+use sound::{missed, words_in};
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -134,58 +136,6 @@ async fn two_callers_and_an_agent_hear_each_other() {
 }
 
 #[tokio::test]
-async fn the_room_page_works_in_a_browser() {
-    let gateway = Gateway::start().await;
-    let mut agent = Agent::create(&gateway).await;
-    agent.join("lobby").await;
-    let shown = visit(&gateway, &mut agent, &gateway.room("lobby")).await;
-    assert_eq!(shown["isLocked"], false);
-    assert_eq!(sorted(&shown["left"]["people"]), ["Ada"]);
-}
-
-#[tokio::test]
-async fn a_locked_room_outlives_kill_9_and_its_page_opens_by_a_link() {
-    let mut gateway = Gateway::start().await;
-    let room = gateway.create_room("office").await;
-    gateway.kill_and_restart().await;
-    let mut agent = Agent::create(&gateway).await;
-    let url = gateway.room("office");
-    agent.join_by(json!({"roomUrl": url, "token": room["token"]})).await;
-    let link = format!("{url}#token={}", room["token"].as_str().unwrap());
-    let shown = visit(&gateway, &mut agent, &link).await;
-    assert_eq!(shown["isLocked"], true);
-    assert_eq!(shown["left"]["people"], json!([]));
-}
-
-/// Sends a browser to a room where an agent is, to ask it for the time; what the page has shown.
-async fn visit(gateway: &Gateway, agent: &mut Agent, room: &str) -> Value {
-    let microphone = gateway.folder().join("microphone.wav");
-    write_microphone(&fixture("what-time-is-it"), &microphone);
-    let kept = std::env::var_os("INTEROP_SCREENSHOTS");
-    let screenshots = kept.as_deref().unwrap_or(gateway.folder().as_os_str());
-    let browser = chromium();
-    let args = [browser.as_os_str(), OsStr::new(room), microphone.as_os_str(), screenshots];
-    let mut page = Peer::node("room_page.cjs", &args);
-    assert_eq!(agent.event("participant_joined").await["name"], "Carol");
-    let said = agent.spoken().await;
-    assert_eq!(agent.event("participant_left").await["name"], "Carol");
-    let shown = page.next().await;
-    page.finish().await;
-
-    assert_eq!(sorted(&shown["people"]), ["Ada", "Carol (you)"]);
-    let asked = shown["captions"]["asked"].as_str().unwrap();
-    assert!(asked.starts_with("Carol:"), "{asked}");
-    assert!(missed("What time is it?", asked).len() <= 1, "{asked}");
-    let answered = shown["captions"]["answered"].as_str().unwrap();
-    assert_eq!(answered.split_once(':').unwrap().1.trim(), said);
-    assert_eq!(shown["left"]["state"], "Not joined");
-    assert_eq!(shown["speaks"], json!(["audio/red"]), "it repeats itself, for we can use that");
-    assert_eq!(shown["overflow"], 0, "the page fits a phone");
-    assert_eq!(shown["faults"], json!([]));
-    shown
-}
-
-#[tokio::test]
 async fn whoever_is_killed_leaves_nothing_behind() {
     let mut gateway = Gateway::start().await;
     let mut agent = Agent::create(&gateway).await;
@@ -237,11 +187,4 @@ fn in_order<'a>(seen: &Value, kinds: &[&'a str]) -> Vec<&'a str> {
         found.extend(kind.filter(|kind| !found.contains(kind)));
     }
     found
-}
-
-fn sorted(names: &Value) -> Vec<String> {
-    let names = names.as_array().unwrap().iter();
-    let mut names: Vec<String> = names.map(|name| name.as_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
 }

@@ -34,6 +34,17 @@ impl Peer {
         Self::spawn(script, command, args)
     }
 
+    /// The same by another program, which runs Node.js somewhere else.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) fn node_by<A: AsRef<OsStr>>(
+        mut node: Command,
+        script: &'static str,
+        args: &[A],
+    ) -> Self {
+        node.env("NODE_PATH", needed(cache().join("node/node_modules")));
+        Self::spawn(script, node, args)
+    }
+
     /// Runs a script of this folder in the Python environment that setup made.
     pub(crate) fn python<A: AsRef<OsStr>>(script: &'static str, args: &[A]) -> Self {
         let python = needed(cache().join("venv/bin/python"));

@@ -83,6 +83,8 @@ pub(in crate::api) enum RoomEvent<'a> {
     Agent {
         #[serde(rename = "agentId")]
         agent_id: &'a str,
+        #[serde(rename = "agentName")]
+        agent_name: &'a str,
         #[serde(flatten)]
         event: ServerEvent<'a>,
     },
@@ -133,7 +135,7 @@ mod tests {
             seq: Some(1),
             timestamp: String::new(),
         };
-        let event = RoomEvent::Agent { agent_id: "ag_1", event };
+        let event = RoomEvent::Agent { agent_id: "ag_1", agent_name: "Ada", event };
         let value = to_value(&event).expect("JSON");
         assert_eq!((&value["type"], &value["agentId"]), (&json!("status"), &json!("ag_1")));
     }

@@ -54,7 +54,8 @@ pub(super) enum HealthWord {
 #[schema(as = RoomEvent)]
 pub(in crate::api) struct RoomEventSchema {
     /// JSON: `{"type": "participants", "participants": […]}`, or an event of an agent in the room,
-    /// as its clients get it, with its `agentId`.
+    /// as its clients get it, with its `agentId`
+    /// and `agentName`, the name that the participants know it by.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
