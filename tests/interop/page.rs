@@ -158,6 +158,7 @@ fn the_page_comes_back_when_the_network_does() {
         move_to(&next_door, "10.77.0.4/24");
         let moved = mended(&mut page).await;
         assert!(moved["restarts"].as_u64() > healed["restarts"].as_u64(), "{moved}");
+        assert_eq!(moved["entered"], 1, "{moved}");
 
         // After so long the place is gone, and it has to come in anew.
         lose_the_network(&next_door, Duration::from_secs(12)).await;

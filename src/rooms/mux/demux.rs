@@ -7,7 +7,9 @@
 //!
 //! A NAT may give a peer another source in mid-call. The engine stays with the pair of addresses
 //! that it has chosen, whatever comes; so once it has proven that its peer speaks from elsewhere,
-//! and the old source is silent, the new one is shown to it under the old one's name.
+//! and the old source is silent, the new one is shown to it under the old one's name. An answer is
+//! always shown under the name that the engine has asked: after a restart of ICE it may ask one
+//! peer by both.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -51,36 +53,48 @@ impl Demux {
         self.legs.insert(ufrag.into(), inbox);
     }
 
-    /// The leg of `inbox` has asked a question, and its answer will be for it.
-    pub(super) fn expect(&mut self, question: Transaction, inbox: Weak<Inbox>, now: Instant) {
+    /// The leg of `inbox` has asked `peer` a question, and its answer will be for it.
+    pub(super) fn expect(
+        &mut self,
+        question: Transaction,
+        peer: SocketAddr,
+        inbox: Weak<Inbox>,
+        now: Instant,
+    ) {
         if self.questions.len() < QUESTIONS_MAX {
-            self.questions.insert(question, Question { inbox, asked: now });
+            self.questions.insert(question, Question { inbox, peer, asked: now });
         }
     }
 
-    /// Whose `datagram` is.
+    /// Whose `datagram` is, and under which name the engine of that leg knows its source.
     pub(super) fn route(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
-    ) -> Option<Arc<Inbox>> {
-        let named = match stun::classify(datagram) {
+    ) -> Option<(Arc<Inbox>, SocketAddr)> {
+        let (inbox, asked) = match stun::classify(datagram) {
             Kind::Request { ufrag, .. } => {
-                ufrag.and_then(|ufrag| self.legs.get(ufrag)).and_then(Weak::upgrade)
+                let inbox = ufrag.and_then(|ufrag| self.legs.get(ufrag)).and_then(Weak::upgrade);
+                (inbox, None)
             }
             Kind::Answer { transaction } => {
-                self.questions.remove(&transaction).and_then(|question| question.inbox.upgrade())
+                let question = self.questions.remove(&transaction);
+                let peer = question.as_ref().map(|question| question.peer);
+                (question.and_then(|question| question.inbox.upgrade()), peer)
             }
-            Kind::Other => None,
+            Kind::Other => (None, None),
         };
-        match named {
+        let inbox = match inbox {
             Some(inbox) => {
                 self.claim(from, &inbox, now);
-                Some(inbox)
+                inbox
             }
-            None => self.by_source(from, now),
-        }
+            None => self.by_source(from, now)?,
+        };
+        let asked = asked.filter(|peer| inbox.address_of(*peer) == from);
+        let name = asked.unwrap_or_else(|| self.known_as(from, &inbox));
+        Some((inbox, name))
     }
 
     /// The leg of `inbox` has proven that its `peer` also speaks from another source.
@@ -106,8 +120,7 @@ impl Demux {
         }
     }
 
-    /// Under which name the engine of a leg knows a source.
-    pub(super) fn known_as(&self, from: SocketAddr, inbox: &Arc<Inbox>) -> SocketAddr {
+    fn known_as(&self, from: SocketAddr, inbox: &Arc<Inbox>) -> SocketAddr {
         self.paths.get(&from).filter(|path| path.is_of(inbox)).map_or(from, |path| path.known_as)
     }
 
@@ -164,6 +177,8 @@ impl Path {
 #[derive(Debug)]
 struct Question {
     inbox: Weak<Inbox>,
+    /// Who was asked, as the engine knows them.
+    peer: SocketAddr,
     asked: Instant,
 }
 
@@ -203,7 +218,7 @@ mod tests {
         let mut port = Port::new();
         let (one, two) = (port.leg("one"), port.leg("two"));
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        port.demux.expect([2; 12], Arc::downgrade(&two), port.now);
+        port.demux.expect([2; 12], source(1), Arc::downgrade(&two), port.now);
 
         assert!(port.hears(&two, 1, &answer([2; 12])));
         assert!(port.hears(&one, 1, MEDIA), "an answer steals no live source either");
@@ -214,7 +229,7 @@ mod tests {
     fn an_answer_proves_a_source_that_never_asks() {
         let mut port = Port::new();
         let one = port.leg("one");
-        port.demux.expect([2; 12], Arc::downgrade(&one), port.now);
+        port.demux.expect([2; 12], source(1), Arc::downgrade(&one), port.now);
         port.hears(&one, 1, &answer([2; 12]));
         assert!(port.hears(&one, 1, MEDIA));
     }
@@ -254,6 +269,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_comes_from_whom_the_engine_has_asked() {
+        let mut port = Port::new();
+        let one = port.leg("one");
+        port.hears(&one, 1, &request("one:x", [1; 12]));
+        one.talks_to(source(1));
+        port.now += QUIET;
+        port.hears(&one, 2, &request("one:x", [2; 12]));
+        port.proves(&one, 2);
+        for (question, asked) in [([3; 12], 1), ([4; 12], 2)] {
+            port.demux.expect(question, source(asked), Arc::downgrade(&one), port.now);
+            let (_, name) = port.demux.route(source(2), &answer(question), port.now).unwrap();
+            assert_eq!(name, source(asked));
+        }
+        port.demux.expect([5; 12], source(1), Arc::downgrade(&one), port.now);
+        let (_, name) = port.demux.route(source(3), &answer([5; 12]), port.now).unwrap();
+        assert_eq!(name, source(3), "a stranger answers for nobody");
+    }
+
+    #[test]
     fn the_source_of_another_leg_takes_nobodys_name() {
         let mut port = Port::new();
         let (one, two) = (port.leg("one"), port.leg("two"));
@@ -271,7 +305,7 @@ mod tests {
         let mut port = Port::new();
         let one = port.leg("one");
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        port.demux.expect([2; 12], Arc::downgrade(&one), port.now);
+        port.demux.expect([2; 12], source(1), Arc::downgrade(&one), port.now);
         drop(one);
         port.now += ANSWER;
         port.demux.sweep(port.now);
@@ -297,8 +331,8 @@ mod tests {
         }
 
         fn hears(&mut self, leg: &Arc<Inbox>, port: u16, datagram: &[u8]) -> bool {
-            let inbox = self.demux.route(source(port), datagram, self.now);
-            inbox.is_some_and(|inbox| Arc::ptr_eq(&inbox, leg))
+            let routed = self.demux.route(source(port), datagram, self.now);
+            routed.is_some_and(|(inbox, _)| Arc::ptr_eq(&inbox, leg))
         }
 
         /// The leg has answered a request of this source.

@@ -136,6 +136,8 @@ enum Order {
     },
     Expect {
         transaction: Transaction,
+        /// Who was asked, as the leg's engine knows them.
+        peer: SocketAddr,
         inbox: Weak<Inbox>,
     },
     /// Whoever asks from there is the peer that the leg's engine knows as `peer`.
@@ -198,7 +200,9 @@ fn obey(demux: &mut Demux, order: Order) {
         Order::Register { ufrag, replaces, inbox } => {
             demux.register(&ufrag, replaces.as_deref(), inbox);
         }
-        Order::Expect { transaction, inbox } => demux.expect(transaction, inbox, clock::now()),
+        Order::Expect { transaction, peer, inbox } => {
+            demux.expect(transaction, peer, inbox, clock::now());
+        }
         Order::Prove { from, peer, inbox } => demux.prove(from, peer, &inbox, clock::now()),
     }
 }
@@ -231,9 +235,8 @@ impl Batch {
         for (buffer, meta) in self.buffers.iter().zip(&self.metas).take(count) {
             // The kernel may have put several datagrams of one source into one buffer.
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                if let Some(inbox) = demux.route(meta.addr, datagram, now) {
+                if let Some((inbox, from)) = demux.route(meta.addr, datagram, now) {
                     let bytes = Bytes::copy_from_slice(datagram);
-                    let from = demux.known_as(meta.addr, &inbox);
                     inbox.push(Datagram { from, bytes });
                 }
             }

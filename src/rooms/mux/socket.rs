@@ -68,7 +68,9 @@ impl VirtualSocket {
     fn note(&self, transmit: &Transmit<'_>) {
         let inbox = || Arc::downgrade(&self.inbox);
         let order = match (stun::classify(transmit.contents), self.inbox.peer()) {
-            (Kind::Request { transaction, .. }, _) => Order::Expect { transaction, inbox: inbox() },
+            (Kind::Request { transaction, .. }, _) => {
+                Order::Expect { transaction, peer: transmit.destination, inbox: inbox() }
+            }
             // The engine has checked who asked, and it is our peer, whom we know elsewhere.
             (Kind::Answer { .. }, Some(peer))
                 if transmit.destination != peer && stun::is_success(transmit.contents) =>
