@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::Outputs;
 use super::output::{ModelAction, Output};
 use super::voice::remember;
-use crate::ids::ResponseId;
+use crate::ids::{ResponseId, UtteranceId};
 use crate::privacy::Pii;
 
 /// What is known of a model's answers in a call.
@@ -70,22 +70,31 @@ impl Answers {
 
     /// Breaks off the one that runs, and all that was asked for.
     pub(super) fn break_off(&mut self, outputs: &mut Outputs) {
+        outputs.push_back(Output::Model(ModelAction::Cancel));
+        self.discard();
+    }
+
+    /// Breaks off because somebody speaks: what was to be answered is, together with them. `heard`
+    /// is what the model hears of them, if that is how we know.
+    pub(super) fn give_way(&mut self, heard: Option<&UtteranceId>, outputs: &mut Outputs) {
+        let is_owed = self.is_asked || self.debt != Debt::None;
+        outputs.push_back(Output::Model(match heard {
+            Some(utterance) => ModelAction::GiveWay { utterance: utterance.clone() },
+            None => ModelAction::Cancel,
+        }));
+        self.discard();
+        if is_owed {
+            self.debt = Debt::WithTurn;
+        }
+    }
+
+    fn discard(&mut self) {
         self.give_up();
         self.debt = Debt::None;
-        outputs.push_back(Output::Model(ModelAction::Cancel));
         if let Some(running) = &self.running
             && !self.is_broken_off()
         {
             remember(&mut self.discarded, running.clone());
-        }
-    }
-
-    /// Breaks off because somebody speaks: what was to be answered is, together with them.
-    pub(super) fn give_way(&mut self, outputs: &mut Outputs) {
-        let is_owed = self.is_asked || self.debt != Debt::None;
-        self.break_off(outputs);
-        if is_owed {
-            self.debt = Debt::WithTurn;
         }
     }
 

@@ -106,6 +106,11 @@ pub enum ModelAction {
     },
     /// Break off the running answer, if there is one.
     Cancel,
+    /// Break off the answer that ran when the model began to hear this, and not the one to it.
+    GiveWay {
+        /// What it hears, or has heard meanwhile.
+        utterance: UtteranceId,
+    },
     /// Make the model forget what was not heard (`conversation.item.truncate`, or delete at 0 ms).
     Truncate {
         /// The agent's utterance.

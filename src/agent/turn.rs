@@ -119,7 +119,7 @@ impl Dialogue {
                     self.turn = Turn::Hearing(Hearing::Speech);
                 }
             }
-            EdgeKind::Sustained => self.give_way(edge.at, time, outputs),
+            EdgeKind::Sustained => self.give_way(None, time, outputs),
             EdgeKind::Stopped => self.on_silence(edge.at, time, outputs),
         }
     }
@@ -169,7 +169,7 @@ impl Dialogue {
     ) {
         self.floor.on_heard(utterance);
         if interrupts || !self.is_answering() {
-            self.give_way(time.now, time, outputs);
+            self.give_way(Some(utterance), time, outputs);
         }
     }
 
@@ -195,7 +195,7 @@ impl Dialogue {
         outputs: &mut Outputs,
     ) {
         if self.floor.is_held_for(utterance) && !text.trim().is_empty() {
-            self.give_way(time.now, time, outputs);
+            self.give_way(None, time, outputs);
         }
     }
 
@@ -412,14 +412,14 @@ impl Dialogue {
     }
 
     /// It is speech: the agent breaks off what it says, or was about to.
-    fn give_way(&mut self, at: Instant, time: Time<'_>, outputs: &mut Outputs) {
+    fn give_way(&mut self, heard: Option<&UtteranceId>, time: Time<'_>, outputs: &mut Outputs) {
         if self.is_answering() {
             self.floor.flush(outputs);
-            self.answers.give_way(outputs);
+            self.answers.give_way(heard, outputs);
             self.voice.break_off();
         }
         self.is_meant = true;
-        self.turn = self.hearing(at, time);
+        self.turn = self.hearing(time.now, time);
     }
 
     /// What held the agent was nothing: what was owed meanwhile is owed as before.

@@ -196,7 +196,7 @@ impl Shell {
                 mind.is_asked |= instructions.is_none();
                 mind.words_asked |= instructions.is_some();
             }
-            ModelAction::Cancel => mind.cancel(random),
+            ModelAction::Cancel | ModelAction::GiveWay { .. } => mind.cancel(random),
             ModelAction::Close => self.mind = None,
             ModelAction::Commit | ModelAction::Clear => {
                 let is_open = mind.link != Link::Opening;

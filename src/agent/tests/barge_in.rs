@@ -63,7 +63,7 @@ fn what_the_model_takes_for_speech_cuts_at_once() {
     scene.at(5000).model(heard);
     insta::assert_snapshot!(scene.told(), @r#"
     5000 > Playback(Flush)
-    5000 > Model(Cancel)
+    5000 > Model(GiveWay { utterance: u1 })
     5000 Status(Idle)
     5000 > Model(Truncate { utterance: s1, end_ms: 500 })
     5000 speak-status s1 Interrupted 500 ms "one two"

@@ -186,6 +186,10 @@ impl Conversation {
                 self.unfinished = Unfinished::default();
                 self.pass_on(ModelAction::Cancel, now);
             }
+            ModelAction::GiveWay { utterance } => {
+                self.unfinished = Unfinished::default();
+                self.pass_on(ModelAction::GiveWay { utterance }, now);
+            }
             ModelAction::Respond { instructions } => self.respond(instructions, now),
             ModelAction::Commit => {
                 self.tape.commit(now);

@@ -116,12 +116,9 @@ impl Dialogue {
                 let step = self.sequencer.request(instructions, now);
                 self.take(step);
             }
-            ModelAction::Cancel => {
-                let step = self.sequencer.cancel(now);
-                self.take(step);
-                self.owed_until = None;
-                self.drop_second();
-            }
+            // The agent was slower than the server, which has broken off by itself.
+            ModelAction::GiveWay { utterance } if self.ear.is_answered(&utterance) => {}
+            ModelAction::Cancel | ModelAction::GiveWay { .. } => self.break_off(now),
             ModelAction::Truncate { utterance, end_ms } => {
                 if let Some(cut) = self.voice.cut(utterance.as_str(), end_ms) {
                     self.cut(utterance.as_str(), cut);

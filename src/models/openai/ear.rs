@@ -42,18 +42,25 @@ pub(super) struct Ear {
     interrupts: bool,
     /// The utterance that has begun and not ended.
     hearing: Option<String>,
+    /// The last turn that was taken as over.
+    committed: Option<String>,
     transcripts: Transcripts,
 }
 
 impl Ear {
     /// Has heard nothing yet.
     pub(super) fn new(interrupts: bool) -> Self {
-        Self { interrupts, hearing: None, transcripts: Transcripts::default() }
+        Self { interrupts, hearing: None, committed: None, transcripts: Transcripts::default() }
     }
 
     /// Whether somebody is heard speaking.
     pub(super) const fn is_hearing(&self) -> bool {
         self.hearing.is_some()
+    }
+
+    /// Whether this was the last turn, and is over: what is said now answers it.
+    pub(super) fn is_answered(&self, utterance: &UtteranceId) -> bool {
+        self.committed.as_deref() == Some(utterance.as_str())
     }
 
     /// The words of an utterance so far.
@@ -81,6 +88,7 @@ impl Ear {
     pub(super) fn on_committed(&mut self, event: &Committed) -> Option<ModelEvent> {
         let (id, previous) = (&event.item_id, event.previous_item_id.as_deref());
         self.transcripts.on_item(id, previous, Kind::Heard);
+        self.committed = Some(id.clone());
         let open = self.hearing.as_ref() == Some(id);
         open.then(|| self.on_stopped(id))
     }

@@ -132,6 +132,10 @@ impl Link {
                 let utterance = UtteranceId::new(self.own(utterance.as_str())?);
                 ModelAction::Truncate { utterance, end_ms }
             }
+            ModelAction::GiveWay { utterance } => {
+                let utterance = UtteranceId::new(self.own(utterance.as_str())?);
+                ModelAction::GiveWay { utterance }
+            }
             ModelAction::ToolOutput { id, output } => {
                 ModelAction::ToolOutput { id: ToolCallId::new(self.own(id.as_str())?), output }
             }

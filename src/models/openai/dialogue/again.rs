@@ -123,6 +123,14 @@ impl Dialogue {
         true
     }
 
+    /// Breaks off the running answer, and drops what was to come after it.
+    pub(super) fn break_off(&mut self, now: Instant) {
+        let step = self.sequencer.cancel(now);
+        self.take(step);
+        self.owed_until = None;
+        self.drop_second();
+    }
+
     /// Somebody speaks: what failed before is of no interest any more.
     pub(super) fn on_new_speech(&mut self, now: Instant) {
         let (was_resting, step) = self.sequencer.drop_resting(now);

@@ -182,6 +182,22 @@ fn nothing_is_spoken_of_an_answer_that_was_cancelled() {
 }
 
 #[test]
+fn who_gives_way_too_late_does_not_break_off_the_answer_to_that_speech() {
+    let mut scene = Scene::new();
+    let give_way = || ModelAction::GiveWay { utterance: UtteranceId::new("u1") };
+    scene.hear(&created("r1"));
+    scene.hear(r#"{"type":"input_audio_buffer.speech_started","item_id":"u1"}"#);
+    scene.act(give_way());
+    let cancel = json!({"type": "response.cancel", "event_id": "cancel_1", "response_id": "r1"});
+    assert_eq!(scene.sent(), [cancel], "in time");
+    scene.hear(&done("r1", "cancelled"));
+    scene.hear(r#"{"type":"input_audio_buffer.committed","item_id":"u1"}"#);
+    scene.hear(&created("r2"));
+    scene.act(give_way());
+    assert_eq!(scene.sent(), Vec::<Value>::new(), "late");
+}
+
+#[test]
 fn deltas_after_the_servers_own_interruption_are_dropped() {
     let mut scene = Scene::new();
     scene.hear(&done("r1", "cancelled"));
