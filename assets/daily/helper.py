@@ -35,6 +35,8 @@ HEARD_CAPACITY = 50
 # Frames of ours that wait for the microphone. When full: the oldest is dropped.
 SAID_CAPACITY = 10
 
+# Characters of a message that are told.
+TEXT_MAX = 4096
 # Errors that are kept. When full: the oldest is dropped.
 ERRORS_CAPACITY = 16
 # An error older than this is not why a call has ended.
@@ -245,7 +247,9 @@ class Call:
                 call.later(call.on_speaker, participant)
 
             def on_app_message(self, message, sender):
-                call.later(call.line.tell, "app_message", sender=str(sender))
+                # Anybody can send floods of them: they take no place that other news will need.
+                if call.inbox.qsize() < INBOX_CAPACITY // 2:
+                    call.later(call.on_message, message, sender)
 
             def on_network_connection_status_updated(self, status):
                 call.later(call.on_network, status)
@@ -361,6 +365,15 @@ class Call:
     def on_speaker(self, participant):
         if participant and participant.get("id") in self.names and self.is_told:
             self.line.tell("active_speaker", id=participant["id"])
+
+    def on_message(self, message, sender):
+        """What people write comes as Daily's chat has it; programs send any JSON."""
+        if isinstance(message, dict) and message.get("event") == "chat-msg":
+            message = message.get("message")
+        text = message if isinstance(message, str) else json.dumps(message)
+        is_crowded = len(self.line.reports) >= REPORTS_CAPACITY // 2
+        if sender in self.names and self.is_told and not is_crowded:
+            self.line.tell("app_message", sender=sender, text=text[:TEXT_MAX])
 
     def on_network(self, status):
         fields = {key: str(status.get(key, "")) for key in ("type", "event")}

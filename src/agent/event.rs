@@ -62,6 +62,13 @@ pub enum RoomEvent {
         /// Begun, or ended.
         is_speaking: bool,
     },
+    /// Someone else has written to everybody in the room.
+    Message {
+        /// Who.
+        id: ParticipantId,
+        /// What.
+        text: Pii<String>,
+    },
     /// How the line to someone else is, about once a second while it carries anything.
     Quality {
         /// Who is at its other end.

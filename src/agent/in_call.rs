@@ -354,6 +354,13 @@ impl InCall {
         outputs.push_back(Output::Notify(Notification::ParticipantJoined(new)));
     }
 
+    /// Someone in the room has written to all.
+    pub(super) fn on_message(&self, id: &ParticipantId, text: Pii<String>, outputs: &mut Outputs) {
+        let sender = self.participants.iter().find(|known| known.id == *id).cloned();
+        let told = sender.map(|participant| Notification::RoomMessage { participant, text });
+        outputs.extend(told.map(Output::Notify));
+    }
+
     /// Someone is out. Whether nobody is left.
     pub(super) fn on_participant_left(
         &mut self,

@@ -72,6 +72,11 @@ impl Agent {
                     call.on_speaking(&id, is_speaking);
                 }
             }
+            RoomEvent::Message { id, text } => {
+                if let Some(call) = self.call.in_call() {
+                    call.on_message(&id, text, outputs);
+                }
+            }
             // The sound adapts to its lines by itself.
             RoomEvent::Quality { .. } => {}
             RoomEvent::Left => self.call.on_left(time, outputs),

@@ -205,6 +205,13 @@ pub enum Notification {
         /// Why, in a few words for people.
         reason: String,
     },
+    /// Someone has written to everybody in the room.
+    RoomMessage {
+        /// Who.
+        participant: Participant,
+        /// What.
+        text: Pii<String>,
+    },
     /// Someone begins to speak, by our own ear.
     VadStart {
         /// Who.

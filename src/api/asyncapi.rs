@@ -168,7 +168,8 @@ mod tests {
             E::RoomJoined { .. } => E::RoomLeft { call_id, room_url, reason },
             E::RoomLeft { .. } => E::ParticipantJoined { participant_id, name },
             E::ParticipantJoined { .. } => E::ParticipantLeft { participant_id, name, reason },
-            E::ParticipantLeft { .. } => E::VadStart { participant_id, at_ms: 1 },
+            E::ParticipantLeft { .. } => E::RoomMessage { participant_id, name, text },
+            E::RoomMessage { .. } => E::VadStart { participant_id, at_ms: 1 },
             E::VadStart { .. } => E::VadEnd { participant_id, at_ms: 2 },
             E::VadEnd { .. } => {
                 E::Transcript { participant_id, text, is_final: true, utterance_id: "utt_1" }

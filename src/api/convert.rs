@@ -240,6 +240,9 @@ fn event_kind(notification: &Notification) -> EventKind<'_> {
         N::ParticipantLeft { participant: Participant { id, name }, reason } => {
             EventKind::ParticipantLeft { participant_id: id.as_str(), name, reason }
         }
+        N::RoomMessage { participant: Participant { id, name }, text } => {
+            EventKind::RoomMessage { participant_id: id.as_str(), name, text: text.expose() }
+        }
         N::VadStart { participant, at_ms } => {
             EventKind::VadStart { participant_id: participant.as_str(), at_ms: *at_ms }
         }
@@ -298,6 +301,7 @@ pub(super) fn room_event(news: &RoomNews) -> Option<RoomEvent<'_>> {
             | Notification::RoomLeft { .. }
             | Notification::ParticipantJoined(_)
             | Notification::ParticipantLeft { .. }
+            | Notification::RoomMessage { .. }
             | Notification::VoiceStatus { .. }
             | Notification::TranscriberFatalError { .. }
             | Notification::Handoff { .. }

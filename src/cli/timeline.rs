@@ -84,6 +84,7 @@ fn describe(event: &Value) -> String {
         "speak-status" => format!("{}, heard {} ms", text("status"), event["heardMs"]),
         "vad_start" | "vad_end" => format!("at {} ms of the call", event["atMs"]),
         "participant_joined" | "participant_left" => text("name").to_owned(),
+        "room_message" => format!("{}: \"{}\"", text("name"), text("text")),
         "room_joined" => text("roomUrl").to_owned(),
         "room_left" | "voice-status" => {
             format!("{} {}", text("status"), text("reason")).trim().to_owned()

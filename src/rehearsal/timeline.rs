@@ -71,6 +71,9 @@ impl Timeline {
             Notification::ParticipantLeft { participant, reason } => {
                 format!("{} is gone: {reason}", participant.name)
             }
+            Notification::RoomMessage { participant, text } => {
+                format!("{} writes {:?}", participant.name, text.expose())
+            }
             Notification::VadStart { participant, .. } => format!("vad_start {participant}"),
             Notification::VadEnd { participant, .. } => format!("vad_end {participant}"),
             Notification::Transcript { participant, text, is_final: true, .. } => {

@@ -262,7 +262,8 @@ impl Core {
             }
             RoomEvent::Joined { .. }
             | RoomEvent::ParticipantJoined(_)
-            | RoomEvent::Speaking { .. } => {}
+            | RoomEvent::Speaking { .. }
+            | RoomEvent::Message { .. } => {}
         }
         self.hear(Event::Room(event), now);
     }

@@ -142,6 +142,7 @@ fn log(notification: &Notification) {
         | Notification::CancelToolCall { .. }
         | Notification::ParticipantJoined(_)
         | Notification::ParticipantLeft { .. }
+        | Notification::RoomMessage { .. }
         | Notification::VadStart { .. }
         | Notification::VadEnd { .. }
         | Notification::Transcript { .. }

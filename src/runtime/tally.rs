@@ -76,6 +76,7 @@ fn counter_of(told: &Notification) -> Option<Counter> {
         | Notification::RoomJoined { .. }
         | Notification::ParticipantJoined(_)
         | Notification::ParticipantLeft { .. }
+        | Notification::RoomMessage { .. }
         | Notification::VadStart { .. }
         | Notification::VadEnd { .. }
         | Notification::Transcript { .. }

@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use callbridge::agent::{RoomEvent, RoomFailure};
+use callbridge::privacy::Pii;
 
 use super::guest::{Guest, Python};
 use super::lan;
@@ -18,6 +19,10 @@ async fn the_helper_tells_what_daily_tells() {
     assert_eq!(ida.is_in().await, [("d1".into(), "Ann".into())]);
     let Some(RoomEvent::ParticipantJoined(bob)) = ida.told().await else { panic!("nobody") };
     assert_eq!((bob.id.as_str(), bob.name.as_str()), ("d2", "Ida's friend"));
+    for words in ["hi", "{\"score\": 7}"] {
+        let (id, text) = (bob.id.clone(), Pii::new(words.to_owned()));
+        assert_eq!(ida.told().await, Some(RoomEvent::Message { id, text }));
+    }
     assert_eq!(ida.hears().await.participant, bob.id);
     ida.says(&tone(0)).await;
     let left = RoomEvent::ParticipantLeft { id: bob.id, reason: "left the call".into() };

@@ -86,7 +86,7 @@ def talk():
     tell("participant_joined", id="d2", name="Bob")
     tell("participant_updated", id="d2", name="Robert")
     tell("active_speaker", id="d2")
-    tell("app_message", sender="d2")
+    tell("app_message", sender="d2", text="hello there")
     tell("network", connection="sfu", state="interrupted")
     tell("weather", is_fine=True)
     heard("d2", 7)

@@ -2,6 +2,7 @@
 
 use callbridge::agent::RoomEvent;
 use callbridge::media::{Decoder, Frame24k};
+use callbridge::privacy::Pii;
 
 use super::guest::{Guest, Python, lives};
 
@@ -18,6 +19,8 @@ async fn an_agent_hears_each_by_name_and_is_told_who_comes_and_goes() {
     assert_eq!((bob.id.as_str(), bob.name.as_str()), ("d2", "Bob"));
     let packet = ida.hears().await;
     assert_eq!((packet.participant.as_str(), packet.sequence), ("d2", 7));
+    let (id, text) = (bob.id.clone(), Pii::new("hello there".to_owned()));
+    assert_eq!(ida.told().await, Some(RoomEvent::Message { id, text }));
     let left = RoomEvent::ParticipantLeft { id: bob.id, reason: "left the call".into() };
     assert_eq!(ida.told().await, Some(left));
     assert!(ida.link.packets.is_empty(), "who is not in is not heard");

@@ -116,6 +116,10 @@ impl Body {
                 let id = random.pick(&room.others).id.clone();
                 RoomEvent::Speaking { id, is_speaking: chance < 8 }
             }
+            (true, 9..11) if !room.others.is_empty() => {
+                let id = random.pick(&room.others).id.clone();
+                RoomEvent::Message { id, text: Pii::new("hi".into()) }
+            }
             (true, 0..18) => {
                 let Some(gone) = room.others.pop() else { return };
                 room.speaking.remove(&gone.id);

@@ -220,7 +220,9 @@ impl Reference {
                     self.set_mind(|_| Mind::Closed);
                 }
             }
-            Event::Room(RoomEvent::Quality { .. } | RoomEvent::Speaking { .. }) => {}
+            Event::Room(
+                RoomEvent::Quality { .. } | RoomEvent::Speaking { .. } | RoomEvent::Message { .. },
+            ) => {}
             Event::Room(RoomEvent::Failed(_) | RoomEvent::Left) => self.set_call(Stage::Out),
             Event::Model(event) => self.on_model(event, is_wanted, now),
             Event::Speech(_) => self.keep_awake(now),

@@ -92,6 +92,18 @@ fn a_cough_only_delays_the_greeting() {
 }
 
 #[test]
+fn what_somebody_in_the_room_writes_is_told_and_what_a_stranger_writes_is_not() {
+    let mut scene = Scene::speaking("one");
+    for id in ["p_1", "p_9"] {
+        let (id, text) = (ParticipantId::new(id), Pii::new("hi".to_owned()));
+        scene.at(5000).event(Event::Room(RoomEvent::Message { id, text }));
+    }
+    let ann = r#"Participant { id: p_1, name: "Ann" }"#;
+    let told = format!("  5000 RoomMessage {{ participant: {ann}, text: (2 characters) }}\n");
+    assert_eq!(scene.told(), told);
+}
+
+#[test]
 fn the_model_is_closed_when_the_last_has_left_and_opened_when_somebody_comes() {
     let mut scene = Scene::speaking("one two three four");
     scene.unheard.push(cut("s1", 500, 1000));

@@ -36,6 +36,8 @@ pub(in crate::api) enum EventKind<'a> {
     ParticipantJoined { participant_id: &'a str, name: &'a str },
     #[serde(rename = "participant_left")]
     ParticipantLeft { participant_id: &'a str, name: &'a str, reason: &'a str },
+    #[serde(rename = "room_message")]
+    RoomMessage { participant_id: &'a str, name: &'a str, text: &'a str },
     #[serde(rename = "vad_start")]
     VadStart { participant_id: &'a str, at_ms: u64 },
     #[serde(rename = "vad_end")]

@@ -211,8 +211,8 @@ impl Stay {
                 tracing::trace!(id, "Daily's active speaker");
                 Ok(())
             }
-            Report::AppMessage { sender } => {
-                tracing::debug!(sender, "a message in the room, which agents do not read");
+            Report::AppMessage { sender, text } => {
+                self.on_message(&sender, text);
                 Ok(())
             }
             Report::Network { connection, state } => {
@@ -244,6 +244,17 @@ impl Stay {
             other => shortened(other.to_owned()),
         };
         self.tell(RoomEvent::ParticipantLeft { id, reason })
+    }
+
+    /// Messages may come in floods: they take no place that other news will need.
+    fn on_message(&self, sender: &str, mut text: String) {
+        if self.far.events.capacity() <= self.far.events.max_capacity() / 2 {
+            tracing::debug!(sender, "a message in the room is dropped: too many at once");
+            return;
+        }
+        truncate(&mut text, TEXT_MAX);
+        let (id, text) = (ParticipantId::new(sender), Pii::new(text));
+        let _ = self.far.events.try_send(RoomEvent::Message { id, text });
     }
 
     fn enter(&mut self, person: Person) -> Option<Participant> {
@@ -283,10 +294,14 @@ fn failure(end: &End, is_in: bool) -> RoomFailure {
 
 /// Words of others that clients may see.
 fn shortened(mut words: String) -> String {
-    if let Some((end, _)) = words.char_indices().nth(WORDS_MAX) {
+    truncate(&mut words, WORDS_MAX);
+    words
+}
+
+fn truncate(words: &mut String, chars_max: usize) {
+    if let Some((end, _)) = words.char_indices().nth(chars_max) {
         words.truncate(end);
     }
-    words
 }
 
 /// How long the helper may take to start and to join: less than an agent waits for it.
@@ -300,6 +315,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Characters of a name or a reason that are kept.
 const WORDS_MAX: usize = 200;
+
+/// Characters of a message that are kept.
+const TEXT_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -37,8 +37,8 @@ pub(super) enum Report {
     ParticipantLeft { id: String, reason: String },
     /// Daily holds this one for who speaks.
     ActiveSpeaker { id: String },
-    /// Somebody has sent a message to everybody.
-    AppMessage { sender: String },
+    /// Somebody has written to everybody.
+    AppMessage { sender: String, text: String },
     /// How a connection of Daily's is.
     Network { connection: String, state: String },
     /// We did not get in, or are out.

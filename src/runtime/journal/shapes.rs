@@ -143,6 +143,12 @@ pub(super) enum RoomEventDef {
         id: ParticipantId,
         is_speaking: bool,
     },
+    Message {
+        #[serde(with = "text")]
+        id: ParticipantId,
+        #[serde(with = "text")]
+        text: Pii<String>,
+    },
     Quality {
         #[serde(with = "text")]
         id: ParticipantId,

@@ -24,7 +24,7 @@ async fn a_life_is_lived_again_and_nothing_differs() {
     let summary = summary.unwrap();
     assert!(summary.difference.is_none(), "{:?}", summary.difference);
     assert_eq!(summary.end.as_deref(), Some("the agent has ended"));
-    assert_eq!(summary.span, Duration::from_millis(844));
+    assert_eq!(summary.span, Duration::from_millis(845));
     for part in ["tell RoomJoined", "hear ", "send 0 at 0", "tell SpeakStatus", "refused", "leave"]
     {
         assert!(told.iter().any(|output| output.starts_with(part)), "{part} in {told:#?}");
@@ -289,6 +289,8 @@ fn full_life(life: &mut Life) {
     life.live(1, event(ModelEvent::Restored));
     let left = RoomEvent::ParticipantLeft { id: ParticipantId::new("p_bob"), reason: "x".into() };
     life.live(1, Stimulus::Room(left));
+    let (id, text) = (ParticipantId::new("p_ann"), Pii::new("hi".to_owned()));
+    life.live(1, Stimulus::Room(RoomEvent::Message { id, text }));
     life.live(1, Stimulus::Command(Command::SetMuted(true)));
     let (spec, expires_at) = (Some(AgentSpec::default().into()), Some(Some(life.now)));
     life.live(1, Stimulus::Command(Command::Reconfigure { spec, expires_at }));

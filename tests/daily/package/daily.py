@@ -91,7 +91,9 @@ class CallClient:
         self.events.on_participant_joined(named)
         self.events.on_participant_updated(named)
         self.events.on_active_speaker_changed(named)
-        self.events.on_app_message({"text": "hi"}, "d2")
+        self.events.on_app_message({"event": "chat-msg", "message": "hi", "name": "Bob"}, "d2")
+        self.events.on_app_message({"score": 7}, "d2")
+        self.events.on_app_message("of a stranger", "d9")
         self.events.on_network_connection_status_updated({"type": "sfu", "event": "connected"})
         while "d2" not in self.renderers:
             time.sleep(0.01)
