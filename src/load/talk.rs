@@ -92,7 +92,8 @@ pub(super) const DELTA_MS: u64 = 100;
 
 impl Answer {
     /// Speech of `ms` milliseconds that begins at once, and is never quite silent: every packet of
-    /// it must be worth sending.
+    /// it must be worth sending. It runs backwards: callers who say the very sound that they hear
+    /// are taken for its echo.
     pub(super) fn of(ms: u64) -> Result<Self, TalkError> {
         let mut speech = Vec::new();
         for wav in RECORDINGS {
@@ -100,6 +101,7 @@ impl Answer {
             let loud = |frame: &[i16]| level(frame) >= AUDIBLE;
             speech.extend(samples.chunks(FRAME_SAMPLES).filter(|frame| loud(frame)).flatten());
         }
+        speech.reverse();
         let samples = usize::try_from(ms * u64::from(HOUSE_RATE) / 1_000).unwrap_or(usize::MAX);
         let sound: Vec<i16> = speech.iter().copied().cycle().take(samples).collect();
         let delta = usize::try_from(DELTA_MS).unwrap_or(1) * 24;
