@@ -153,6 +153,7 @@ const SERVER_LIMIT: Duration = Duration::from_secs(10);
 mod tests {
     use super::*;
     use crate::store::server::Server;
+    use crate::store::tests::database_of_a_later_version;
 
     const LIMIT: Duration = Duration::from_millis(50);
 
@@ -186,13 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn tables_of_a_later_version_are_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite:{}", folder.path().join("x.db").display());
-        let store = Store::open(&url).await.expect("opens");
-        let newest = "(SELECT MAX(version) FROM _sqlx_migrations)";
-        let ahead = format!("UPDATE _sqlx_migrations SET version = 99999 WHERE version = {newest}");
-        sqlx::query(sqlx::AssertSqlSafe(ahead)).execute(&store.pool).await.expect("updated");
-        store.close().await;
+        let (_folder, url) = database_of_a_later_version().await;
         let refusal = Store::inspect(&url, LIMIT).await.expect_err("it is too new").to_string();
         assert!(refusal.contains("99999") && refusal.contains("later version"), "{refusal}");
     }

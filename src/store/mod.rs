@@ -234,6 +234,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_database_from_a_later_version_is_refused() {
+        let (_folder, url) = database_of_a_later_version().await;
+        assert!(refusal(&url).await.contains("99999"));
+    }
+
+    /// A database whose newest step is 99999, in a folder that is gone with the test.
+    pub(super) async fn database_of_a_later_version() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("x.db").display());
         let store = Store::open(&url).await.expect("opens");
@@ -241,6 +247,6 @@ mod tests {
         let ahead = format!("UPDATE _sqlx_migrations SET version = 99999 WHERE version = {newest}");
         sqlx::query(sqlx::AssertSqlSafe(ahead)).execute(&store.pool).await.expect("updated");
         store.close().await;
-        assert!(refusal(&url).await.contains("99999"));
+        (folder, url)
     }
 }

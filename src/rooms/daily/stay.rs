@@ -211,10 +211,7 @@ impl Stay {
                 tracing::trace!(id, "Daily's active speaker");
                 Ok(())
             }
-            Report::AppMessage { sender, text } => {
-                self.on_message(&sender, text);
-                Ok(())
-            }
+            Report::AppMessage { sender, text } => self.on_message(&sender, text),
             Report::Network { connection, state } => {
                 tracing::debug!(connection, state, "a connection to Daily");
                 Ok(())
@@ -247,14 +244,14 @@ impl Stay {
     }
 
     /// Messages may come in floods: they take no place that other news will need.
-    fn on_message(&self, sender: &str, mut text: String) {
+    fn on_message(&self, sender: &str, mut text: String) -> Result<(), End> {
         if self.far.events.capacity() <= self.far.events.max_capacity() / 2 {
             tracing::debug!(sender, "a message in the room is dropped: too many at once");
-            return;
+            return Ok(());
         }
         truncate(&mut text, TEXT_MAX);
         let (id, text) = (ParticipantId::new(sender), Pii::new(text));
-        let _ = self.far.events.try_send(RoomEvent::Message { id, text });
+        self.tell(RoomEvent::Message { id, text })
     }
 
     fn enter(&mut self, person: Person) -> Option<Participant> {

@@ -78,11 +78,10 @@ impl Demux {
                 let inbox = ufrag.and_then(|ufrag| self.legs.get(ufrag)).and_then(Weak::upgrade);
                 (inbox, None)
             }
-            Kind::Answer { transaction } => {
-                let question = self.questions.remove(&transaction);
-                let peer = question.as_ref().map(|question| question.peer);
-                (question.and_then(|question| question.inbox.upgrade()), peer)
-            }
+            Kind::Answer { transaction } => match self.questions.remove(&transaction) {
+                Some(question) => (question.inbox.upgrade(), Some(question.peer)),
+                None => (None, None),
+            },
             Kind::Other => (None, None),
         };
         let inbox = match inbox {
