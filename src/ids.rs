@@ -62,6 +62,10 @@ id! {
     ResponseId = "resp";
     /// One request of a model to run a tool.
     ToolCallId = "tc";
+    /// Where an owner wants to be told what happens.
+    WebhookId = "wh";
+    /// One text that a webhook is told, however often it is tried.
+    DeliveryId = "whd";
 }
 
 /// Crockford's base 32: 26 characters for 128 bits, no letters that read as digits.

@@ -170,16 +170,26 @@ impl Store {
         Ok(Some(call))
     }
 
-    /// Forgets an owner's call that has ended; whether there was one.
+    /// Forgets an owner's call that has ended, and what of it waits for webhooks; whether there
+    /// was one.
     pub async fn erase_call(&self, owner: &UserId, id: &CallId) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await?;
         let done = sqlx::query(
             "DELETE FROM calls WHERE id = $1 AND owner = $2 AND ended_at_ms IS NOT NULL",
         )
         .text(id.as_str())
         .text(owner.as_str())
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(done.rows_affected() > 0)
+        let was_there = done.rows_affected() > 0;
+        if was_there {
+            sqlx::query("DELETE FROM webhook_deliveries WHERE call_id = $1")
+                .text(id.as_str())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(was_there)
     }
 
     /// Forgets the calls that ended at this time, in milliseconds since the Unix epoch, or before;

@@ -1,5 +1,5 @@
 //! What survives a restart: users, API keys, agents, the memory of agents that have expired, rooms,
-//! and the archive of calls.
+//! the archive of calls, and webhooks with what waits for them.
 
 mod accounts;
 mod agents;
@@ -18,6 +18,9 @@ mod rows;
 #[path = "../../tests/postgres/server.rs"]
 mod server;
 mod sqlite;
+mod webhooks;
+#[cfg(test)]
+mod webhooks_contract;
 
 use sqlx::AnyPool;
 use thiserror::Error;
@@ -28,6 +31,7 @@ pub use calls::{ArchivedCall, CallEntry, CallSummary, HandOffRecord};
 pub use inspect::{Condition, InspectError};
 pub use pages::{ListError, Page};
 pub use rooms::{InsertRoomError, RoomRecord};
+pub use webhooks::{DeliveryRecord, InsertWebhookError, Letter, Message, WebhookRecord};
 
 /// The database. Cheap to clone.
 ///

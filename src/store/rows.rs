@@ -10,7 +10,8 @@ use sqlx::query::Query;
 
 use super::StoreError;
 use crate::agent::{
-    AgentSpec, BargeIn, Detector, Hearing, ModelSpec, NoiseSuppression, ToolSpec, TurnDetection,
+    AgentSpec, BargeIn, Detector, Hearing, ModelSpec, NoiseSuppression, RecordingFormat,
+    RecordingSpec, ToolSpec, TurnDetection,
 };
 
 /// The spec as the text of its row.
@@ -65,6 +66,22 @@ struct SpecRow {
     voice_enabled: bool,
     #[serde(default)]
     model: ModelRow,
+    #[serde(default)]
+    recording: Option<RecordingRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordingRow {
+    #[serde(with = "RecordingFormatRow")]
+    format: RecordingFormat,
+    consent: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RecordingFormat", rename_all = "snake_case")]
+enum RecordingFormatRow {
+    Ogg,
+    Wav,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,17 +141,21 @@ enum NoiseSuppressionRow {
 
 impl From<&AgentSpec> for SpecRow {
     fn from(spec: &AgentSpec) -> Self {
-        let AgentSpec { name, instructions, tools, voice_enabled, model } = spec.clone();
+        let AgentSpec { name, instructions, tools, voice_enabled, model, recording } = spec.clone();
         let tools = tools.into_iter().map(ToolRow::from).collect();
-        Self { name, instructions, tools, voice_enabled, model: model.into() }
+        let recording =
+            recording.map(|RecordingSpec { format, consent }| RecordingRow { format, consent });
+        Self { name, instructions, tools, voice_enabled, model: model.into(), recording }
     }
 }
 
 impl From<SpecRow> for AgentSpec {
     fn from(row: SpecRow) -> Self {
-        let SpecRow { name, instructions, tools, voice_enabled, model } = row;
+        let SpecRow { name, instructions, tools, voice_enabled, model, recording } = row;
         let tools = tools.into_iter().map(ToolSpec::from).collect();
-        Self { name, instructions, tools, voice_enabled, model: model.into() }
+        let recording =
+            recording.map(|RecordingRow { format, consent }| RecordingSpec { format, consent });
+        Self { name, instructions, tools, voice_enabled, model: model.into(), recording }
     }
 }
 
@@ -240,6 +261,10 @@ mod tests {
                 },
                 ..ModelSpec::default()
             },
+            recording: Some(RecordingSpec {
+                format: RecordingFormat::Wav,
+                consent: Some("by the announcement".into()),
+            }),
         };
         let text = spec_to_text(&spec).expect("written");
         assert_eq!(spec_from_text(&text).expect("read"), spec);
