@@ -52,6 +52,7 @@ async fn a_past_call_is_listed_and_read_in_full() {
     whole["handoffs"] = json!([{
         "fromAgentId": "ag_1", "toAgentId": "ag_2", "reason": "billing", "atMs": 2_000,
     }]);
+    whole["recorded"] = json!(false);
     assert_eq!(house.ask(Method::GET, "/api/calls/call_1", None).await.json(), whole);
 }
 

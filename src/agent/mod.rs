@@ -68,7 +68,7 @@ pub use output::{
 pub use record::{RecordEntry, ToolOutcome, ToolRecord, TurnLatency, TurnRecord};
 pub use spec::{
     AgentRecord, AgentSpec, BargeIn, Detector, Hearing, Listening, ModelSpec, NoiseSuppression,
-    ToolSpec, TurnDetection,
+    RecordingFormat, RecordingSpec, ToolSpec, TurnDetection,
 };
 pub use transcript::{Cut, Line, heard_words};
 
@@ -148,6 +148,12 @@ impl Agent {
             told: Activity::Idle,
             outputs: Outputs::new(),
         }
+    }
+
+    /// How its calls are recorded, if they are.
+    #[must_use]
+    pub fn recording(&self) -> Option<&RecordingSpec> {
+        self.spec.recording.as_ref()
     }
 
     /// Does what a client asks, or refuses it and changes nothing.

@@ -351,6 +351,18 @@ pub enum SpeakStatus {
     Interrupted,
 }
 
+impl SpeakStatus {
+    /// The status as clients see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// Where the agent stands with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoiceStatus {
@@ -373,6 +385,18 @@ pub enum ToolCancel {
     Interrupted,
     /// The agent, or the call that asked for it, has ended.
     Ended,
+}
+
+impl ToolCancel {
+    /// The reason as clients see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// What a client may see of an agent at one moment.

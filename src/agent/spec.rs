@@ -17,6 +17,38 @@ pub struct AgentSpec {
     pub voice_enabled: bool,
     /// How the agent thinks and speaks.
     pub model: ModelSpec,
+    /// How its calls are recorded, if they are.
+    pub recording: Option<RecordingSpec>,
+}
+
+/// How the calls of an agent are recorded. That callers agree is stated by whoever makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingSpec {
+    /// What the sound is written as.
+    pub format: RecordingFormat,
+    /// How callers have come to agree, where that was put in words.
+    pub consent: Option<String>,
+}
+
+/// What the sound of a recording is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RecordingFormat {
+    /// Opus in Ogg.
+    #[default]
+    Ogg,
+    /// Samples of 16 bits at 24 kHz.
+    Wav,
+}
+
+impl RecordingFormat {
+    /// The format as owners name it, which is also how its files end.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ogg => "ogg",
+            Self::Wav => "wav",
+        }
+    }
 }
 
 /// The model behind an agent. `None` leaves a choice to the profile.

@@ -70,7 +70,10 @@ async fn read(
     Owner(owner): Owner,
     Path(id): Path<String>,
 ) -> Result<Json<PastCallBody>, ApiError> {
-    Ok(Json(past_call_body(api.gateway.call(&owner, &CallId::new(id)).await?)))
+    let id = CallId::new(id);
+    let call = api.gateway.call(&owner, &id).await?;
+    let recorded = api.gateway.recording(&owner, &id).await.is_ok();
+    Ok(Json(past_call_body(call, recorded)))
 }
 
 /// Erase a past call
@@ -96,7 +99,7 @@ async fn erase(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn past_call_body(call: ArchivedCall) -> PastCallBody {
+fn past_call_body(call: ArchivedCall, recorded: bool) -> PastCallBody {
     PastCallBody {
         summary: summary_body(call.summary),
         participants: participant_bodies(&call.participants),
@@ -104,6 +107,7 @@ fn past_call_body(call: ArchivedCall) -> PastCallBody {
         turns: call.turns.into_iter().map(turn_body).collect(),
         tool_calls: call.tools.into_iter().map(tool_call_body).collect(),
         handoffs: call.handoffs.into_iter().map(hand_off_body).collect(),
+        recorded,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Downlink {
     cushion: Cushion,
     edge: Edge,
     tail: Frame24k,
+    /// What is in the packet that was handed out last.
+    last: Frame24k,
     packets: u64,
     closings: u64,
     /// What is to be told is due since then.
@@ -139,6 +141,7 @@ impl Downlink {
             cushion: Cushion::new(),
             edge: Edge::Silent,
             tail: Frame24k::SILENCE,
+            last: Frame24k::SILENCE,
             packets: 0,
             closings: 0,
             made_at: now,
@@ -254,6 +257,12 @@ impl Downlink {
         }
     }
 
+    /// The sound of the packet that was handed out last.
+    #[must_use]
+    pub const fn last_frame(&self) -> &Frame24k {
+        &self.last
+    }
+
     /// What has left of late, for those who may hear it come back.
     pub const fn own_voice(&mut self) -> &mut OwnVoice {
         &mut self.own
@@ -320,6 +329,7 @@ impl Downlink {
         self.sequence = sequence.wrapping_add(1);
         self.packets += 1;
         self.own.push(frame, tick.timestamp, now);
+        self.last = *frame;
         OpusPacket {
             participant: self.participant.clone(),
             sequence,

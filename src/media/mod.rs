@@ -11,6 +11,7 @@ mod gate;
 mod hearing;
 mod microphone;
 mod mix;
+mod ogg;
 mod opus;
 mod order;
 mod pacer;
@@ -19,8 +20,10 @@ mod playout;
 mod reception;
 mod recorded;
 mod red;
+mod reel;
 mod resample;
 mod speech;
+mod tape;
 mod telephone;
 #[cfg(test)]
 mod testing;
@@ -50,6 +53,8 @@ pub use hearing::{Hearing, Senses, Suppression};
 pub use microphone::Microphone;
 /// Several voices in one: for listeners in a room, and for a model.
 pub use mix::{EAR_QUEUE_CAPACITY, Ear, Mix, STALLED_FRAMES, STANDING_FRAMES};
+/// Recordings as Opus in Ogg.
+pub use ogg::{OggOpus, PAGE_HEADER, is_sound_page, mark_last_page, page_length};
 /// Packets back into sequence.
 pub use order::{Before, GAP_WAIT_MAX, Order, OrderStats, Ordered};
 /// When the next frame is due.
@@ -66,10 +71,14 @@ pub use reception::Reception;
 pub use recorded::{GREETING_MAX, GREETING_PATIENCE, LISTENING_MAX, Manners, RecordedCaller, Wait};
 /// Packets that bring older ones along.
 pub use red::{MalformedRed, RedReader};
+/// The two channels of a recording.
+pub use reel::{REEL_LAG, Reel, StereoFrame};
 /// From one rate to another.
 pub use resample::{Converter, Downsampler, RateError};
 /// When speech begins and ends.
 pub use speech::{Edge, EdgeKind, ONSET_WINDOW_MAX, Speech, SpeechConfig};
+/// A call on its own clock.
+pub use tape::{Side, Tape, Taped};
 /// Between a telephone and the house.
 pub use telephone::{TICKS_PER_TELEPHONE_TICK, TelephoneIn, TelephoneOut};
 /// What a stream sounded like, as a recording.
@@ -82,4 +91,4 @@ pub use uplink::{
 /// Is this speech?
 pub use vad::{Detector, SileroError, SileroModel, Vad};
 /// Recordings, in and out.
-pub use wav::{WAV_SECONDS_MAX, WavError, frames_of, read_wav, write_wav};
+pub use wav::{WAV_SECONDS_MAX, WavError, frames_of, read_wav, write_stereo_wav, write_wav};

@@ -36,6 +36,8 @@ pub struct Uplink {
     since: Instant,
     timeline: Timeline,
     owes_frame: bool,
+    /// The frame that came out last, as it came in.
+    raw: Frame24k,
     stats: UplinkStats,
 }
 
@@ -145,6 +147,7 @@ impl Uplink {
             since: now,
             timeline: Timeline::default(),
             owes_frame: false,
+            raw: Frame24k::SILENCE,
             stats: UplinkStats::default(),
         })
     }
@@ -204,6 +207,7 @@ impl Uplink {
             return Some(UplinkOutput::Edge(edge));
         }
         if std::mem::take(&mut self.owes_frame) {
+            self.raw = Frame24k::SILENCE;
             return Some(UplinkOutput::Frame(Frame24k::SILENCE));
         }
         loop {
@@ -235,6 +239,13 @@ impl Uplink {
         self.since
     }
 
+    /// The frame that came out last as it came in: before noise was taken away, and whether or not
+    /// it was let in beside our own voice.
+    #[must_use]
+    pub const fn raw(&self) -> &Frame24k {
+        &self.raw
+    }
+
     /// Whether the participant is speaking.
     #[must_use]
     pub const fn is_speaking(&self) -> bool {
@@ -258,6 +269,7 @@ impl Uplink {
     fn listen(&mut self, frame: &mut Frame24k, own: Option<&mut OwnVoice>) -> Fate {
         // What comes back of our own voice is known by its sound as it came, before it is cleaned.
         let raw = *frame;
+        self.raw = raw;
         let mut voiced = self.senses.hear(frame);
         let seen = Seen { voiced, speaking: self.speech.is_speaking() };
         let passage = own.map_or(Passage::Open, |own| self.gate.pass(&raw, seen, own, self.now));

@@ -46,8 +46,17 @@ pub fn read_wav(source: impl Read) -> Result<Vec<i16>, WavError> {
 
 /// Begins a WAV of 16 bits, mono, at 24 kHz.
 pub fn write_wav<W: Write + Seek>(sink: W) -> Result<WavWriter<W>, hound::Error> {
+    write_channels(sink, 1)
+}
+
+/// Begins the same with two channels.
+pub fn write_stereo_wav<W: Write + Seek>(sink: W) -> Result<WavWriter<W>, hound::Error> {
+    write_channels(sink, 2)
+}
+
+fn write_channels<W: Write + Seek>(sink: W, channels: u16) -> Result<WavWriter<W>, hound::Error> {
     let spec = WavSpec {
-        channels: 1,
+        channels,
         sample_rate: HOUSE_RATE,
         bits_per_sample: 16,
         sample_format: SampleFormat::Int,

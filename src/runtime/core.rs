@@ -13,10 +13,10 @@ use super::sound::{Sound, SoundOutput, SoundStats};
 use crate::agent::{
     Agent, AgentSpec, Baggage, Command, Event, JoinRequest, Limits, Listening, Medium, Memory,
     ModelAction, ModelEvent, ModelFailure, Notification, Output, PlaybackAction, PlaybackEvent,
-    RecordEntry, Rejection, RoomAction, RoomEvent, RoomFailure, Snapshot,
+    RecordEntry, RecordingSpec, Rejection, RoomAction, RoomEvent, RoomFailure, Snapshot,
 };
 use crate::ids::{CallId, ClientId, ParticipantId};
-use crate::media::{OpusPacket, SileroModel, TimedFrame};
+use crate::media::{OpusPacket, SileroModel, Taped, TimedFrame};
 use crate::models::ModelItem;
 
 /// One agent and its sound.
@@ -86,7 +86,6 @@ pub enum Stimulus {
 
 /// Something to be done at once, and never waited for. What comes of it is a stimulus.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most of them are frames, on their way to a queue")]
 pub enum Effect {
     /// Tell every client.
     Notify(Notification),
@@ -118,6 +117,17 @@ pub enum Effect {
         /// What has happened.
         entry: RecordEntry,
     },
+    /// Record this call from here on; frames follow until the call ends or is handed over.
+    BeginTape {
+        /// The stay.
+        call: CallId,
+        /// In which way, if the call has no recording yet.
+        recording: Box<RecordingSpec>,
+        /// When the call began: where its clock is 0.
+        began: Instant,
+    },
+    /// Put this on the recording.
+    Tape(Taped),
     /// Give this to the agent that goes on, with the room if a call is in it.
     HandOver(Box<Heritage>),
     /// Delete the agent durably. Nothing follows.
@@ -318,6 +328,9 @@ impl Core {
             self.sound = sound;
         }
         self.hear(Event::TakenOver(Box::new(baggage)), now);
+        if let Some(call) = self.agent.snapshot().call {
+            self.tape(call.id, now);
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -360,7 +373,7 @@ impl Core {
             Output::Listen(listening) => return self.listen(listening),
             Output::Playback(action) => return self.play(action),
             Output::CloseClients => Effect::CloseClients,
-            Output::Record { call, entry } => Effect::Record { call, entry },
+            Output::Record { call, entry } => return self.record(call, entry, now),
             Output::HandOff(baggage) => {
                 let sound = baggage.has_call().then(|| self.sound.take()).flatten();
                 Effect::HandOver(Box::new(Heritage { baggage: *baggage, sound }))
@@ -381,6 +394,24 @@ impl Core {
                 let failure = RoomFailure::Media(error.to_string());
                 self.born.push_back(Event::Room(RoomEvent::Failed(failure)));
             }
+        }
+    }
+
+    fn record(&mut self, call: CallId, entry: RecordEntry, now: Instant) {
+        let begins = matches!(entry, RecordEntry::Began { .. });
+        self.effects.push_back(Effect::Record { call: call.clone(), entry });
+        if begins {
+            self.tape(call, now);
+        }
+    }
+
+    /// From here on the call is recorded if this agent's calls are.
+    fn tape(&mut self, call: CallId, now: Instant) {
+        let Some(sound) = &mut self.sound else { return };
+        let recording = self.agent.recording();
+        let began = sound.tape(recording.is_some(), now);
+        if let Some(recording) = recording.cloned().map(Box::new) {
+            self.effects.push_back(Effect::BeginTape { call, recording, began });
         }
     }
 
@@ -412,6 +443,7 @@ impl Core {
         match output {
             SoundOutput::Hear(heard) => self.effects.push_back(Effect::Hear(heard)),
             SoundOutput::Send(packet) => self.effects.push_back(Effect::Send(packet)),
+            SoundOutput::Tape(taped) => self.effects.push_back(Effect::Tape(taped)),
             SoundOutput::Edge(edge) => self.hear(Event::Speech(edge), now),
             SoundOutput::Playback(event) => self.hear(Event::Playback(event), now),
         }

@@ -13,8 +13,8 @@ use crate::agent::{
 use crate::ids::{ParticipantId, UtteranceId};
 use crate::media::{
     self, CodecError, Downlink, DownlinkOutput, DownlinkStats, Duplex, Ear, Flooded, OpusPacket,
-    Reception, SileroModel, SpeechConfig, Suppression, TimedFrame, Uplink, UplinkOutput,
-    UplinkStats,
+    Reception, SileroModel, SpeechConfig, Suppression, Tape, Taped, TimedFrame, Uplink,
+    UplinkOutput, UplinkStats,
 };
 
 /// Everything that codes, detects and paces for one call. It is dropped with the call.
@@ -34,6 +34,8 @@ pub(super) struct Sound {
     told: SoundStats,
     /// What the gateway has of what detectors need.
     silero: Option<SileroModel>,
+    /// There from the beginning of the call on, whether or not it is recorded.
+    tape: Option<Tape>,
 }
 
 /// What is counted of a call's sound, both ways.
@@ -65,7 +67,6 @@ pub(super) enum SoundError {
 
 /// What comes out of a call's sound.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most of them are frames, on their way to a queue")]
 pub(super) enum SoundOutput {
     /// For the model to hear.
     Hear(TimedFrame),
@@ -73,6 +74,8 @@ pub(super) enum SoundOutput {
     Edge(SpeechEdge),
     /// For the room, at once.
     Send(OpusPacket),
+    /// For the recording.
+    Tape(Taped),
     /// What was heard of the agent.
     Playback(PlaybackEvent),
 }
@@ -88,9 +91,18 @@ impl Sound {
         let downlink = Downlink::new(own, now)?;
         let (uplinks, ear, reception) = (BTreeMap::new(), Ear::new(), Reception::default());
         let (gone, told) = Default::default();
-        let since = now;
-        let mut sound =
-            Self { uplinks, ear, downlink, reception, listening, since, gone, told, silero };
+        let mut sound = Self {
+            uplinks,
+            ear,
+            downlink,
+            reception,
+            listening,
+            since: now,
+            gone,
+            told,
+            silero,
+            tape: None,
+        };
         sound.listen(listening)?;
         Ok(sound)
     }
@@ -105,6 +117,14 @@ impl Sound {
             uplink.set_hearing(hearing.clone());
         }
         Ok(())
+    }
+
+    /// Says whether the call is recorded from here on, and when it began: now, if it was never
+    /// asked before.
+    pub(super) fn tape(&mut self, is_on: bool, now: Instant) -> Instant {
+        let tape = self.tape.get_or_insert_with(|| Tape::new(now));
+        tape.set_on(is_on);
+        tape.began()
     }
 
     /// A participant's packet, as it came.
@@ -126,6 +146,9 @@ impl Sound {
     pub(super) fn on_participant_left(&mut self, id: &ParticipantId) {
         self.gone += self.uplinks.remove(id).map(|uplink| uplink.stats()).unwrap_or_default();
         self.ear.remove(id);
+        if let Some(tape) = &mut self.tape {
+            tape.forget(id);
+        }
         if let Some(percent) = self.reception.forget(id) {
             self.downlink.set_loss_percent(percent);
         }
@@ -191,6 +214,9 @@ impl Sound {
 
     /// The next thing that is due.
     pub(super) fn poll(&mut self, now: Instant) -> Option<SoundOutput> {
+        if let Some(taped) = self.tape.as_mut().and_then(Tape::poll) {
+            return Some(SoundOutput::Tape(taped));
+        }
         if let Some(frame) = self.ear.poll() {
             return Some(SoundOutput::Hear(TimedFrame { frame, since: self.since }));
         }
@@ -204,11 +230,18 @@ impl Sound {
                     // A frame leaves the ear when the leader's has come in: it is that one's age.
                     self.since = uplink.since();
                     self.ear.push(participant, &frame);
+                    if let Some(tape) = &mut self.tape {
+                        tape.hear(participant, uplink.raw(), self.since);
+                    }
                     return self.poll(now);
                 }
             }
         }
-        self.downlink.poll(now).map(from_downlink)
+        let output = self.downlink.poll(now)?;
+        if let (DownlinkOutput::Packet(packet), Some(tape)) = (&output, &mut self.tape) {
+            tape.say(self.downlink.last_frame(), packet.timestamp, packet.at);
+        }
+        Some(from_downlink(output))
     }
 }
 
@@ -269,7 +302,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::{Converter, Encoder, Frame24k, RTP_TICKS_PER_FRAME};
+    use crate::media::{Converter, Encoder, Frame24k, RTP_TICKS_PER_FRAME, Side};
     use crate::sys::clock;
 
     #[test]
@@ -366,6 +399,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_recording_has_the_caller_as_they_came_and_the_agent_up_to_where_it_was_cut() {
+        let human = recording("tell-me-the-weather-in-paris");
+        let mut call = Call::new(Listening {
+            barge_in: BargeIn { enabled: false, ..BargeIn::default() },
+            ..Listening::default()
+        });
+        let began = call.sound.tape(true, call.now);
+        assert_eq!(began, call.now);
+        call.run(50, |_| Vec::new());
+        call.sound.speak(&id("u"), &vec![900; 480 * 100]).unwrap();
+        call.run(30, |n| vec![("p_human", human[40 + n])]);
+        assert_eq!(call.sound.flush().count(), 1);
+        call.run(10, |_| Vec::new());
+        let side = |side| call.taped.iter().filter(move |taped| taped.side == side);
+        let said: Vec<_> = side(Side::Said).map(|taped| taped.at / 480).collect();
+        assert_eq!(said, (50..=80).collect::<Vec<_>>(), "and the packet that leads into silence");
+        assert_eq!(said.len(), call.sent.len());
+        let heard: Vec<_> = side(Side::Heard).take(30).map(|taped| taped.at / 480).collect();
+        assert_eq!(heard, (49..79).collect::<Vec<_>>());
+        let is_heard = |taped: &Taped| taped.frame.level() > 300;
+        assert!(side(Side::Heard).any(is_heard), "though the agent does not hear it");
+        assert!(call.heard[2..30].iter().all(|level| *level == 0));
+    }
+
     /// A call of our sound with participants' frames, and what came of it.
     struct Call {
         sound: Sound,
@@ -374,14 +432,15 @@ mod tests {
         sent: Vec<OpusPacket>,
         edges: Vec<SpeechEdge>,
         heard: Vec<u32>,
+        taped: Vec<Taped>,
     }
 
     impl Call {
         fn new(listening: Listening) -> Self {
             let now = clock::now();
             let sound = Sound::new(ParticipantId::new("p_agent"), listening, None, now).unwrap();
-            let (sent, edges, heard) = (Vec::new(), Vec::new(), Vec::new());
-            Self { sound, now, encoders: BTreeMap::new(), sent, edges, heard }
+            let (sent, edges, heard, taped) = Default::default();
+            Self { sound, now, encoders: BTreeMap::new(), sent, edges, heard, taped }
         }
 
         /// So many times 20 ms, with what is said in each.
@@ -396,6 +455,7 @@ mod tests {
                         SoundOutput::Hear(heard) => self.heard.push(heard.frame.level()),
                         SoundOutput::Edge(edge) => self.edges.push(edge),
                         SoundOutput::Send(packet) => self.sent.push(packet),
+                        SoundOutput::Tape(taped) => self.taped.push(taped),
                         SoundOutput::Playback(_) => {}
                     }
                 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::fields::{BadBody, Fields, read_body};
-use crate::agent::{Detector, NoiseSuppression};
+use crate::agent::{Detector, NoiseSuppression, RecordingFormat, RecordingSpec};
 
 /// A wish for a new agent, found to be in order.
 #[derive(Debug, PartialEq)]
@@ -40,6 +40,7 @@ pub(in crate::api) struct Metadata {
     pub(in crate::api) voice_enabled: bool,
     pub(in crate::api) voice_id: Option<String>,
     pub(in crate::api) model: ModelBody,
+    pub(in crate::api) recording: Option<RecordingSpec>,
 }
 
 /// A tool that clients run.
@@ -151,11 +152,35 @@ pub(super) fn read_metadata(body: &mut Fields<'_>, json: &str) -> Metadata {
     if let Some(mut voice) = fields.object("voice") {
         metadata.voice_enabled = voice.boolean("enabled").unwrap_or(false);
         metadata.voice_id = voice.text("voiceId", 1..=NAME_MAX);
+        metadata.recording =
+            voice.object("recording").and_then(|mut recording| read_recording(&mut recording));
     }
     if let Some(mut model) = fields.object("model") {
         metadata.model = read_model(&mut model);
     }
     metadata
+}
+
+/// How calls are recorded, if they are to be. Who wants that states that callers agree.
+fn read_recording(fields: &mut Fields<'_>) -> Option<RecordingSpec> {
+    let is_wanted = fields.boolean("enabled").unwrap_or(false);
+    let word = fields.word("format", &RECORDING_FORMATS.map(RecordingFormat::as_str));
+    let format =
+        RECORDING_FORMATS.into_iter().find(|format| word.as_deref() == Some(format.as_str()));
+    let consent = match fields.get("consent") {
+        None if is_wanted => {
+            fields.mistake("consent", CONSENT_WANTED);
+            None
+        }
+        Some(value) if value.is_boolean() => {
+            if *value == false {
+                fields.mistake("consent", CONSENT_WANTED);
+            }
+            None
+        }
+        _ => fields.text("consent", 1..=CONSENT_MAX),
+    };
+    is_wanted.then(|| RecordingSpec { format: format.unwrap_or_default(), consent })
 }
 
 fn refuse_second_tools(fields: &mut Fields<'_>, tools: &[ToolBody]) {
@@ -311,6 +336,8 @@ pub(super) const SUPPRESSIONS: [(&str, NoiseSuppression); 3] = [
     ("high", NoiseSuppression::High),
 ];
 
+const RECORDING_FORMATS: [RecordingFormat; 2] = [RecordingFormat::Ogg, RecordingFormat::Wav];
+
 /// The one kind of agent there is.
 pub(in crate::api) const AGENT_TYPE: &str = "HUMA-0.1";
 
@@ -324,6 +351,9 @@ const TOOLS_MAX: usize = 128;
 const PARAMETERS_MAX: usize = 128;
 const GREETING_MAX: usize = 2_000;
 const FILLER_MAX: usize = 200;
+pub(super) const CONSENT_MAX: usize = 1_000;
+const CONSENT_WANTED: &str = "must be true, or say how those who are recorded have agreed: calls \
+                              are not recorded without their consent";
 /// The turn detection that is ours and no model's.
 const GATEWAY: &str = "gateway";
 const SILENCE_MS: RangeInclusive<u64> = 100..=10_000;
@@ -379,6 +409,31 @@ mod tests {
         assert_eq!(read(json!({"turnDetection": {"type": "gateway"}})), ours);
         let ours = TurnDetectionBody::Gateway { silence_ms: Some(700) };
         assert_eq!(read(json!({"turnDetection": {"type": "gateway", "silenceMs": 700}})), ours);
+    }
+
+    #[test]
+    fn a_call_is_recorded_only_with_consent() {
+        let read = |recording: Value| {
+            let metadata = json!({"voice": {"recording": recording}});
+            json!({"name": "a", "agentType": "HUMA-0.1", "metadata": metadata})
+        };
+        let found =
+            |recording: Value| parse(&read(recording)).expect("in order").metadata.recording;
+        let spec = |format, consent| Some(RecordingSpec { format, consent });
+        let ogg = spec(RecordingFormat::Ogg, None);
+        assert_eq!(found(json!({"enabled": true, "consent": true})), ogg);
+        let told = Some("by the announcement".to_owned());
+        let wav = json!({"enabled": true, "format": "wav", "consent": "by the announcement"});
+        assert_eq!(found(wav), spec(RecordingFormat::Wav, told));
+        assert_eq!(found(json!({"enabled": false})), None);
+        assert_eq!(found(json!({"consent": true})), None);
+        let at = |field: &str| [format!("metadata.voice.recording.{field}")];
+        for consent in [json!(null), json!(false), json!(""), json!(1)] {
+            let wrong = read(json!({"enabled": true, "consent": consent}));
+            assert_eq!(mistaken_paths(&wrong), at("consent"), "{consent}");
+        }
+        let wrong = read(json!({"enabled": true, "consent": true, "format": "mp3"}));
+        assert_eq!(mistaken_paths(&wrong), at("format"));
     }
 
     #[test]

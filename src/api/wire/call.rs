@@ -68,6 +68,8 @@ pub(in crate::api) struct PastCallBody {
     pub(in crate::api) turns: Vec<TurnBody>,
     pub(in crate::api) tool_calls: Vec<ToolCallBody>,
     pub(in crate::api) handoffs: Vec<PastHandOffBody>,
+    /// Whether its sound can be had.
+    pub(in crate::api) recorded: bool,
 }
 
 /// Something that was said.
