@@ -342,9 +342,8 @@ class Call extends Emitter {
       const isConnected = await this.#leg.connected(CONNECT_MS);
       if (this.#state === "ended") throw new CallError("LEFT", "");
       if (!isConnected) {
-        throw new CallError(
-          "MEDIA_FAILED", "The sound does not get through. A firewall may be blocking UDP.",
-        );
+        const why = this.#leg.relayTrouble ?? "A firewall may be blocking UDP.";
+        throw new CallError("MEDIA_FAILED", `The sound does not get through. ${why}`);
       }
     } catch (error) {
       const known = error instanceof CallError ? error : new CallError("FAILED", error.message);
@@ -408,6 +407,7 @@ class Call extends Emitter {
   /** Enters the room, for the first time or anew. */
   async #enter() {
     const leg = new Leg({
+      isRelayOnly: Boolean(this.#options.relayOnly),
       changed: (state) => leg === this.#leg && this.#onConnection(state),
       heard: (stream) => leg === this.#leg && this.#play(stream),
     });
@@ -522,7 +522,7 @@ class Call extends Emitter {
 
 /** One way in and out of the room: a peer connection and its resource of WHIP. */
 class Leg {
-  #peer = new RTCPeerConnection();
+  #peer;
   #room = null;
   #resource = null;
   #etag = "*";
@@ -534,11 +534,20 @@ class Leg {
   #look = 0;
   #waiters = new Set();
   id = null;
+  /** What a TURN server had against us, as a sentence; null if nothing. */
+  relayTrouble = null;
 
   /** `changed` gets `connected`, `disconnected`, `stalled`, `failed` or `goodbye`; `heard` gets the
    *  sound. */
-  constructor({ changed, heard }) {
+  constructor({ isRelayOnly, changed, heard }) {
     this.#changed = changed;
+    this.#peer = new RTCPeerConnection({ iceTransportPolicy: isRelayOnly ? "relay" : "all" });
+    this.#peer.onicecandidateerror = ({ url, errorCode, errorText }) => {
+      if (!url?.startsWith("turn")) return;
+      const reason = `${errorCode} ${errorText.replace(/\.$/, "")}`;
+      const trouble = errorCode === 701 ? "does not answer" : `refuses us: ${reason}`;
+      this.relayTrouble = `The relay ${url} ${trouble}.`;
+    };
     this.#peer.ontrack = ({ track, streams }) => heard(streams[0] ?? new MediaStream([track]));
     this.#peer.onconnectionstatechange = () => this.#onState(this.#peer.connectionState);
   }
@@ -554,6 +563,7 @@ class Leg {
   async enter(room, name, microphone) {
     this.#room = room;
     const peer = this.#peer;
+    await this.#learnServers();
     for (const track of microphone.getAudioTracks()) peer.addTrack(track, microphone);
     await peer.setLocalDescription(await peer.createOffer());
     await this.#gathered();
@@ -589,6 +599,8 @@ class Leg {
     if (this.#isClosed || this.#isDismissed || !this.#resource) {
       throw new CallError("ROOM_NOT_FOUND", "The place in the room is gone.");
     }
+    // Passwords of TURN servers end after a while.
+    if (peer.getConfiguration().iceServers.length) await this.#learnServers();
     const before = peer.remoteDescription.sdp;
     await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
     try {
@@ -675,6 +687,14 @@ class Leg {
       if (this.#peer.connectionState !== "connected" || this.#isStalled === wasStalled) return;
       this.#onState(this.#isStalled ? "stalled" : "connected");
     };
+  }
+
+  /** Asks which STUN and TURN servers there are: the offer is made with what they tell. */
+  async #learnServers() {
+    const headers = authorization(this.#room.token);
+    const answer = await request(`${this.#room.url}/whip`, { method: "OPTIONS", headers });
+    const iceServers = iceServersOf(answer.headers.get("Link") ?? "");
+    this.#peer.setConfiguration({ ...this.#peer.getConfiguration(), iceServers });
   }
 
   #hangUp() {
@@ -803,6 +823,19 @@ function roomAt(roomUrl, token) {
 
 function authorization(token) {
   return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** The servers that `Link` headers recommend for ICE (RFC 9725, section 4.6; RFC 8288, section 3). */
+function iceServersOf(links) {
+  const parameter = /;\s*([\w-]+)\s*=\s*(?:"([^"]*)"|([^\s",;]*))\s*/g;
+  const link = new RegExp(`<([^>]*)>\\s*((?:${parameter.source})*)`, "g");
+  return [...links.matchAll(link)].flatMap(([, urls, parameters]) => {
+    const pairs = [...parameters.matchAll(parameter)].map(
+      ([, name, quoted, bare]) => [name.toLowerCase(), quoted ?? bare],
+    );
+    const { rel = "", username, credential } = Object.fromEntries(pairs);
+    return rel.split(/\s+/).includes("ice-server") ? [{ urls, username, credential }] : [];
+  });
 }
 
 /** A request whose failure is a CallError: `NETWORK`, or the code of the gateway. */

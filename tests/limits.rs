@@ -61,6 +61,34 @@ async fn an_address_that_tries_wrong_keys_must_wait() {
 }
 
 #[tokio::test]
+async fn clients_of_a_trusted_proxy_are_counted_one_by_one() {
+    let rates = Rates { wrong_keys_per_second: 1, ..Rates::default() };
+    let mut house = House::behind_proxy(rates).await;
+    let address = house.serve().await;
+    let guesser = "ak_wrong\r\nX-Forwarded-For: 203.0.113.9";
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(get(address, guesser).await.0);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    let other = get(address, "ak_wrong\r\nX-Forwarded-For: 203.0.113.10").await;
+    assert_eq!(other.0, 401, "somebody else has not guessed yet");
+}
+
+#[tokio::test]
+async fn whoever_is_no_trusted_proxy_counts_as_one_whatever_they_say() {
+    let rates = Rates { wrong_keys_per_second: 1, ..Rates::default() };
+    let mut house = House::open_with(rates).await;
+    let address = house.serve().await;
+    let mut statuses = Vec::new();
+    for turn in 0..20 {
+        let spoofed = format!("ak_wrong\r\nX-Forwarded-For: 203.0.113.{turn}");
+        statuses.push(get(address, &spoofed).await.0);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+}
+
+#[tokio::test]
 async fn right_keys_do_not_count_as_wrong_ones() {
     let rates = Rates { wrong_keys_per_second: 1, ..Rates::default() };
     let mut house = House::open_with(rates).await;

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
 use super::Api;
+use super::asked::Asked;
 use super::error::ApiError;
 use super::limits::TooMany;
-use super::serve::Peer;
 use crate::ids::UserId;
 use crate::runtime::{CreateError, StoreFailure};
 
@@ -49,7 +49,7 @@ pub(super) async fn owner_of(
 
 /// Where a request comes from, if it came over the network.
 pub(super) fn address_of(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<Peer>>().map(|peer| peer.address.ip())
+    Asked::of(extensions)?.from
 }
 
 impl From<KeyError> for ApiError {

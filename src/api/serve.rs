@@ -15,14 +15,32 @@ use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::certificate::Tls;
+use super::tls::Wire;
+
+/// Where clients come in.
+#[derive(Debug)]
+pub struct Door {
+    /// Where they connect.
+    pub listener: TcpListener,
+    /// What they are to speak TLS with; none is plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, tls: None }
+    }
+}
 
 /// Serves `router` until `shutdown` is over; then takes no more connections, lets requests under
 /// way and farewells finish for a moment, and ends whatever is still open.
 pub async fn serve(
-    listener: TcpListener,
+    door: impl Into<Door>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -30,7 +48,8 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let stop = stopping.clone();
     let (alive, mut all_gone) = mpsc::channel(1);
-    let listener = CuttableListener { listener, every_connection: every_connection.clone(), alive };
+    let door = door.into();
+    let listener = CuttableListener { door, every_connection: every_connection.clone(), alive };
     let served = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(async move {
             shutdown.await;
@@ -78,35 +97,52 @@ pub(super) struct Peer {
     pub(super) cut: Cut,
     /// Who is at its other end; perhaps a proxy.
     pub(super) address: SocketAddr,
+    /// Whether it is encrypted.
+    pub(super) is_private: bool,
 }
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        Self { cut: Cut(stream.io().token.clone()), address: *stream.remote_addr() }
+        let io = stream.io();
+        let (cut, is_private) = (Cut(io.token.clone()), io.stream.is_private());
+        Self { cut, address: *stream.remote_addr(), is_private }
+    }
+}
+
+#[cfg(test)]
+impl Peer {
+    /// Somebody at this address.
+    pub(super) fn at(ip: std::net::IpAddr, is_private: bool) -> Self {
+        let cut = Cut(CancellationToken::new());
+        Self { cut, address: SocketAddr::new(ip, 9), is_private }
     }
 }
 
 /// Accepts connections that can be cut.
 struct CuttableListener {
-    listener: TcpListener,
+    door: Door,
     every_connection: CancellationToken,
     /// Held by every stream for as long as it is open.
     alive: mpsc::Sender<()>,
 }
 
 impl Listener for CuttableListener {
-    type Io = CuttableStream<TcpStream>;
+    type Io = CuttableStream<Wire>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            match self.listener.accept().await {
+            match self.door.listener.accept().await {
                 Ok((stream, address)) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "a connection will wait before small packets");
                     }
                     let token = self.every_connection.child_token();
-                    return (CuttableStream::new(stream, token, self.alive.clone()), address);
+                    let wire = match &self.door.tls {
+                        Some(tls) => Wire::private(stream, &tls.acceptor),
+                        None => Wire::Plain(stream),
+                    };
+                    return (CuttableStream::new(wire, token, self.alive.clone()), address);
                 }
                 // Out of file descriptors, or a peer gone before it was taken: neither is the
                 // end of the listener.
@@ -119,7 +155,7 @@ impl Listener for CuttableListener {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
+        self.door.listener.local_addr()
     }
 }
 
@@ -206,6 +242,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
 

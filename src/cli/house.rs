@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::app::{App, Minds};
-use crate::config::Config;
+use crate::config::{Config, HttpConfig};
 use crate::privacy::Secret;
 use crate::runtime::Gateway;
 use crate::sys::tasks::{self, Task};
@@ -38,6 +38,8 @@ impl House {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             media_listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             public_ip: None,
+            // Its own client asks it by HTTP.
+            http: HttpConfig { tls: None, trusted_proxies: Vec::new() },
             database: format!("sqlite:{}", folder.path().join("house.db").display()),
             bootstrap_key: Some(key.clone()),
             ..settings

@@ -12,9 +12,9 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let minds = Minds::open(&config.model).await?;
     let app = App::build(&config, minds).await?;
-    let at = app.address()?;
-    print::line(&format!("callbridge listens on http://{at}"));
-    print::line(&format!("a room to talk in: http://{at}/rooms/hello"));
+    let at = format!("{}://{}", config.http.scheme(), app.address()?);
+    print::line(&format!("callbridge listens on {at}"));
+    print::line(&format!("a room to talk in: {at}/rooms/hello"));
     app.run(signals.first()).await
 }
 

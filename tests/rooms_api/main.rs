@@ -14,7 +14,9 @@ use asking::{as_bearer, call, first_caption, key_of_another, offer, patch};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use callbridge::agent::Notification;
+use callbridge::api::{IceServers, TurnServers};
 use callbridge::ids::UserId;
+use callbridge::privacy::Secret;
 use callbridge::runtime::{NewRoom, ROOMS_PER_OWNER_MAX};
 use callbridge::store::{RoomRecord, Store};
 use callbridge::sys::clock;
@@ -67,14 +69,60 @@ async fn a_room_may_be_asked_for_with_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_may_enter_is_told_of_servers_for_ice() {
+    let house = House::recommending(servers()).await;
+    let body = json!({"name": "office"});
+    let made = house.ask(Method::POST, "/api/rooms", Some(body)).await.json();
+    let token = made["token"].as_str().expect("a token");
+    let told = before_entering(&house, &[("authorization", &format!("Bearer {token}"))]).await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0], "<stun:s.example>; rel=\"ice-server\"");
+    let turn = "<turn:t.example>; rel=\"ice-server\"; username=\"";
+    assert!(told[1].starts_with(turn), "{told:?}");
+
+    let (_call, answer) = call(&house, "office", Some(token)).await;
+    let links: Vec<_> = answer.headers.get_all("link").iter().collect();
+    assert_eq!(links.len(), 2, "{links:?}");
+    let who = format!(":{}\"; credential=\"", answer.header("participant-id"));
+    assert!(links[1].to_str().expect("text").contains(&who), "{links:?}");
+
+    let stranger = [("authorization", "Bearer rt_1")];
+    let preflight = [("access-control-request-method", "POST")];
+    for headers in [&[][..], &stranger, &preflight] {
+        assert_eq!(before_entering(&house, headers).await, Vec::<String>::new(), "{headers:?}");
+    }
+}
+
+/// The servers that are told of to whoever asks before entering the office.
+async fn before_entering(house: &House, headers: &[(&str, &str)]) -> Vec<String> {
+    let request = Request::builder().method(Method::OPTIONS).uri("/rooms/office/whip");
+    let with = |request: axum::http::request::Builder, (name, value): &(&str, &str)| {
+        request.header(*name, *value)
+    };
+    let request = headers.iter().fold(request, with);
+    let answer = house.send(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let links = answer.headers.get_all("link").iter();
+    links.map(|link| link.to_str().expect("text").to_owned()).collect()
+}
+
+fn servers() -> IceServers {
+    let secret = Secret::new("north");
+    let turn =
+        TurnServers { urls: vec!["turn:t.example".into()], secret, ttl: Duration::from_hours(1) };
+    IceServers { stun: vec!["stun:s.example".into()], turn: Some(turn) }
+}
+
+#[tokio::test]
 async fn a_rooms_url_is_where_it_was_made() {
     let house = closed_house().await;
     let request = Request::builder().method(Method::POST).uri("/api/rooms");
     let request = request.header("x-api-key", KEY).header("host", "call.example");
+    // Nobody is trusted to say this.
     let request = request.header("x-forwarded-proto", "https");
     let body = Body::from(json!({"name": "office"}).to_string());
     let made = house.send(request.body(body).expect("a request")).await;
-    assert_eq!(made.json()["url"], "https://call.example/rooms/office");
+    assert_eq!(made.json()["url"], "http://call.example/rooms/office");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use self::finding::Finding;
-use super::print;
+use super::{health, print};
 use crate::config::{Config, Sources};
 
 /// What `callbridge doctor` takes.
@@ -44,8 +44,9 @@ async fn examine(config: &Config, report: &mut Report) {
     report.add_all(settings(config));
     report.add(storage::database(config).await);
     report.add_all(storage::journals(config));
-    let (http, door) = ports::http(config.listen).await;
+    let (http, door) = ports::http(config.listen, &health::url_of(config)).await;
     report.add(http);
+    report.add_all(ports::tls(config).await);
     report.add(ports::media(config, door));
     report.add(ports::ice(config));
     report.add_all(minds::all(&config.model).await);

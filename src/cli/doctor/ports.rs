@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::net::TcpListener;
 
 use super::finding::Finding;
-use crate::cli::health;
+use crate::app::tls_files;
+use crate::cli::health::{self, Trust};
 use crate::config::Config;
 use crate::rooms::{Rooms, RoomsConfig};
 
@@ -19,18 +20,34 @@ pub(super) enum Door {
     Ours,
 }
 
-/// Whether HTTP can be served at `listen`, or is served there already.
-pub(super) async fn http(listen: SocketAddr) -> (Finding, Door) {
+/// Whether HTTP can be served at `listen`, or is served there already: at this URL, then.
+pub(super) async fn http(listen: SocketAddr, url: &str) -> (Finding, Door) {
     let Err(error) = TcpListener::bind(listen).await else {
         return (Finding::fine(HTTP, format!("{listen} is free")), Door::NotOurs);
     };
     let is_taken = error.kind() == ErrorKind::AddrInUse;
-    if is_taken && health::ask(&health::url_of(listen)).await.is_ok() {
+    if is_taken && health::ask(url, Trust::Anybody).await.is_ok() {
         let seen = format!("{listen} is served by a gateway that is well");
         return (Finding::fine(HTTP, seen), Door::Ours);
     }
     let (seen, remedy) = refusal(listen, &error, "listen", "ss -ltnp");
     (Finding::failed(HTTP, seen, remedy), Door::NotOurs)
+}
+
+/// Whether HTTPS can be served, where it is wanted.
+pub(super) async fn tls(config: &Config) -> Option<Finding> {
+    let files = tls_files(&config.http)?;
+    Some(match files.check().await {
+        Ok(()) => {
+            let seen = format!("{} and its key fit", files.certificate.display());
+            Finding::fine(TLS, seen)
+        }
+        Err(error) => {
+            let remedy = "name a certificate and its own key, in PEM, in tls.certificate and \
+                          tls.key, readable for the gateway's user";
+            Finding::failed(TLS, error.to_string(), remedy)
+        }
+    })
 }
 
 /// Whether media can arrive where it should.
@@ -157,6 +174,7 @@ fn refusal(listen: SocketAddr, error: &io::Error, setting: &str, lister: &str) -
 }
 
 const HTTP: &str = "http";
+const TLS: &str = "tls";
 const MEDIA: &str = "media";
 const ICE: &str = "ice";
 
@@ -198,14 +216,15 @@ mod tests {
         let at = stranger.local_addr().expect("an address");
         // It hangs up on whoever asks.
         let asked = async { drop(stranger.accept().await) };
-        let ((finding, door), ()) = tokio::join!(http(at), asked);
+        let url = format!("http://{at}");
+        let ((finding, door), ()) = tokio::join!(http(at, &url), asked);
         assert_eq!(door, Door::NotOurs);
         assert!(finding.line().contains("taken by another program"), "{finding:?}");
     }
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_told_as_such() {
-        let (finding, _) = http("192.0.2.1:8080".parse().expect("an address")).await;
+        let (finding, _) = http("192.0.2.1:8080".parse().expect("an address"), "").await;
         assert!(finding.line().contains("no address of this machine"), "{finding:?}");
     }
 

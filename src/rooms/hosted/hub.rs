@@ -33,6 +33,8 @@ pub(super) enum Request {
     Find { name: RoomName, reply: oneshot::Sender<Option<mpsc::Sender<Order>>> },
     /// What may be told of a room.
     View { name: RoomName, reply: oneshot::Sender<Option<RoomView>> },
+    /// Would someone with this token be let in?
+    Opens { name: RoomName, token: Option<Secret>, reply: oneshot::Sender<bool> },
     /// Make a room that stays until it is removed.
     Make { name: RoomName, lock: Lock, reply: oneshot::Sender<Result<(), MakeRoomError>> },
     /// Who is in a room, now and as it changes; the room stays while it is watched.
@@ -112,6 +114,9 @@ impl Hub {
             Request::View { name, reply } => {
                 let _ = reply.send(self.view(&name));
             }
+            Request::Opens { name, token, reply } => {
+                let _ = reply.send(self.opens(&name, token.as_ref()));
+            }
             Request::Make { name, lock, reply } => {
                 let _ = reply.send(self.make(name, lock));
             }
@@ -158,6 +163,10 @@ impl Hub {
             None => return None,
         };
         Some(RoomView { name: name.as_str().to_owned(), open })
+    }
+
+    fn opens(&self, name: &RoomName, token: Option<&Secret>) -> bool {
+        self.rooms.get(name).map_or(self.is_open, |door| door.opens_to(token))
     }
 
     fn watch(&mut self, name: &RoomName, token: Option<&Secret>) -> Watched {

@@ -211,6 +211,13 @@ impl Rooms {
         self.ask(|reply| Request::View { name, reply }).await?
     }
 
+    /// Whether someone with this token would be let into a room. No room is made for that.
+    pub async fn opens(&self, room: &str, token: Option<&Secret>) -> bool {
+        let Some(name) = RoomName::parse(room) else { return false };
+        let ask = |reply| Request::Opens { name, token: token.cloned(), reply };
+        self.ask(ask).await.unwrap_or(false)
+    }
+
     /// Who is in a room, now and as it changes, for whoever may come in with this token. The room
     /// stays while it is watched.
     pub async fn watch(
