@@ -59,6 +59,32 @@ impl Stage {
     }
 }
 
+/// A part of what a caller waits for after having spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// From the end of speech to the first sound of the answer: all of it.
+    Total,
+    /// Until the turn was taken as over.
+    EndOfTurn,
+    /// From then on until the model's first sound was here.
+    Model,
+}
+
+impl Wait {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Total, Self::EndOfTurn, Self::Model];
+
+    /// The name by which operators know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::EndOfTurn => "end_of_turn",
+            Self::Model => "model",
+        }
+    }
+}
+
 /// A family of counters: what they count, and what tells them apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
@@ -103,6 +129,16 @@ counters! {
         CallDeleted "deleted" CallInactive "inactive" CallShutdown "shutdown"
         CallCrashed "crashed"
     }
+    /// Steps of agents from one state into another, by the one that they came into.
+    agent_transitions by "state" {
+        ToCreated "created" ToConnected "connected" ToActive "active"
+        ToHandingOff "handing_off" ToEnded "ended"
+    }
+    /// Agents that are over, by why.
+    agents_ended by "reason" {
+        AgentExpired "expired" AgentDeleted "deleted" AgentInactive "inactive"
+        AgentHandedOff "handed_off" AgentCrashed "crashed"
+    }
     /// Joins of agents that came to nothing, by the code that their clients were told.
     joins_failed by "code" {
         JoinUnsupported "UNSUPPORTED_ROOM" JoinNotFound "ROOM_NOT_FOUND"
@@ -116,6 +152,13 @@ counters! {
     }
     /// Answers of agents that callers have heard, by how they ended.
     answers by "outcome" { AnswerFinished "finished" AnswerInterrupted "interrupted" }
+    /// Times that somebody began to speak in a call, by our own ear.
+    speech_starts by "" { SpeechStarted "" }
+    /// Calls of tools within calls, by how they ended.
+    tool_calls by "outcome" {
+        ToolCompleted "completed" ToolFailed "failed" ToolTimeout "timeout"
+        ToolInterrupted "interrupted" ToolEnded "ended"
+    }
     /// Errors of models that clients were told, by code.
     model_errors by "code" {
         ModelUnavailable "MODEL_UNAVAILABLE" ModelFatal "TRANSCRIBER_FATAL"
@@ -149,6 +192,21 @@ counters! {
     samples_unheard by "" { SampleUnheard "" }
     /// Clients that were disconnected because they did not take what they were told.
     clients_dropped by "" { ClientDropped "" }
+    /// Attempts to deliver webhooks, and deliveries that are lost, by what became of them.
+    webhook_deliveries by "outcome" {
+        HookDelivered "delivered" HookRetried "retried" HookGivenUp "given_up"
+        HookDropped "dropped"
+    }
+    /// Recordings of calls that were begun.
+    recordings_begun by "" { RecordingBegun "" }
+    /// Recordings of calls that are over, by how; those that were not begun as well.
+    recordings_ended by "outcome" {
+        RecordingFinished "finished" RecordingLost "lost" RecordingFailed "failed"
+    }
+    /// Frames of 20 ms that recordings have silence in place of, by why.
+    recording_frames_dropped by "reason" { RecordingFrameQueue "queue" RecordingFrameLate "late" }
+    /// Bytes of sound that recordings have written.
+    recording_bytes by "" { RecordingBytes "" }
 }
 
 /// Counts durations by stage, and what happens. Clones count together.
@@ -175,8 +233,14 @@ impl Meter {
     /// Something has taken so long.
     pub fn observe(&self, stage: Stage, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.numbers.stages[stage as usize].add(us);
+        self.numbers.stages[stage as usize].add(us, &BOUNDS_US);
         self.latest.0[stage as usize].store(us, Ordering::Relaxed);
+    }
+
+    /// A caller has waited for so long.
+    pub fn observe_wait(&self, wait: Wait, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.numbers.waits[wait as usize].add(us, &WAIT_BOUNDS_US);
     }
 
     /// How long it has taken last, in microseconds; 0 if it was never observed.
@@ -206,13 +270,19 @@ impl Meter {
     pub fn read(&self, stage: Stage) -> Counted {
         self.numbers.stages[stage as usize].read()
     }
+
+    /// What was counted of callers' waiting so far, by [`WAIT_BOUNDS_US`].
+    #[must_use]
+    pub fn read_wait(&self, wait: Wait) -> Counted {
+        self.numbers.waits[wait as usize].read()
+    }
 }
 
-/// Counts of one stage, read at one time.
+/// Counts of one stage, or of one part of callers' waiting, read at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// How many there were up to each of [`BOUNDS_US`] and above the one before; the last number
-    /// counts those above all bounds.
+    /// How many there were up to each bound ([`BOUNDS_US`] for a stage) and above the one before;
+    /// the last number counts those above all bounds.
     pub buckets: [u64; BOUNDS_US.len() + 1],
     /// Their sum, in microseconds.
     pub sum_us: u64,
@@ -225,7 +295,7 @@ impl Counted {
         self.buckets.iter().sum()
     }
 
-    /// How many there were above the largest of [`BOUNDS_US`] that is not above `limit`.
+    /// How many there were of a stage above the largest of [`BOUNDS_US`] that is not above `limit`.
     #[must_use]
     pub fn above(&self, limit: Duration) -> u64 {
         let bounds = BOUNDS_US.iter().filter(|bound| u128::from(**bound) <= limit.as_micros());
@@ -239,9 +309,17 @@ pub const BOUNDS_US: [u64; 15] = [
     1_000_000, 5_000_000,
 ];
 
+/// Upper bounds of the buckets of callers' waiting, in microseconds, inclusive. They are close
+/// where people tell a quick answer from a slow one.
+pub const WAIT_BOUNDS_US: [u64; BOUNDS_US.len()] = [
+    100_000, 200_000, 300_000, 400_000, 500_000, 600_000, 800_000, 1_000_000, 1_250_000, 1_500_000,
+    2_000_000, 3_000_000, 5_000_000, 10_000_000, 20_000_000,
+];
+
 #[derive(Debug)]
 struct Numbers {
     stages: [Histogram; Stage::ALL.len()],
+    waits: [Histogram; Wait::ALL.len()],
     counters: [AtomicU64; COUNTERS],
 }
 
@@ -249,6 +327,7 @@ impl Default for Numbers {
     fn default() -> Self {
         Self {
             stages: array::from_fn(|_| Histogram::default()),
+            waits: array::from_fn(|_| Histogram::default()),
             counters: array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -264,8 +343,8 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn add(&self, us: u64) {
-        let place = BOUNDS_US.partition_point(|bound| *bound < us);
+    fn add(&self, us: u64, bounds: &[u64; BOUNDS_US.len()]) {
+        let place = bounds.partition_point(|bound| *bound < us);
         self.buckets[place].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
@@ -303,6 +382,17 @@ mod tests {
         }
         let above = |ms| meter.read(Stage::PacerLate).above(Duration::from_millis(ms));
         assert_eq!((above(0), above(10), above(19), above(20)), (5, 3, 3, 1));
+    }
+
+    #[test]
+    fn waiting_counts_by_bounds_of_its_own_and_in_no_stage() {
+        let meter = Meter::new();
+        meter.observe_wait(Wait::Model, Duration::from_millis(250));
+        meter.observe_wait(Wait::Model, Duration::from_secs(30));
+        let counted = meter.read_wait(Wait::Model);
+        assert_eq!((counted.buckets[2], counted.buckets[WAIT_BOUNDS_US.len()]), (1, 1));
+        assert_eq!(meter.read_wait(Wait::Total).count(), 0);
+        assert!(Stage::ALL.iter().all(|stage| meter.read(*stage).count() == 0));
     }
 
     #[test]
