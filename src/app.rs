@@ -9,27 +9,30 @@ use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 
 use crate::agent::Limits;
-use crate::api::{self, ApiConfig, Rates};
+use crate::api::{self, ApiConfig, Door, IceServers, Rates, Tls, TlsFiles, TurnServers};
 use crate::config::{
-    AdmissionConfig, Config, DialectConfig, HearingConfig, LOCAL, ModelsConfig, ProfileConfig,
-    RoomsConfig,
+    AdmissionConfig, Config, DialectConfig, HearingConfig, HttpConfig, IceConfig, LOCAL,
+    ModelsConfig, ProfileConfig, RecordingsConfig, RoomsConfig, TlsConfig, TurnConfig,
 };
 use crate::media::SileroModel;
+use crate::meter::Meter;
 use crate::models::ModelProfile;
 use crate::models::dialect::Dialect;
 use crate::models::local::{LocalModel, LocalModelConfig};
 use crate::rooms::{DailyConfig, PlacesConfig, Rooms, RoomsConfig as HostedConfig};
 use crate::runtime::{
-    AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, Shell,
+    AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, RecordingPolicy,
+    Recordings, Shell, WebhookPolicy,
 };
 use crate::store::Store;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
+use crate::traces::Traces;
 
 /// A gateway that is built and bound, and does not serve yet.
 #[derive(Debug)]
 pub struct App {
-    listener: TcpListener,
+    door: Door,
     gateway: Gateway,
     api: ApiConfig,
     shutdown_grace: Duration,
@@ -81,18 +84,28 @@ impl App {
         let rooms = rooms.context("the media ports cannot be opened")?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let door = Door { listener, tls: open_tls(&config.http).await? };
         let shell = Shell::new(rooms, minds.models, limits(config));
         let shell = shell.visiting(places(config)?).archiving(ArchivePolicy {
             enabled: config.archive.enabled,
             kept: config.archive.kept,
         });
+        let shell = shell.hooking(WebhookPolicy { private: config.webhooks.private });
         let shell = shell.journaling(open_journal(config)?).admitting(admission(config));
+        let shell = shell.tracing(open_traces(config)?);
+        let recordings = open_recordings(config, shell.meter.clone()).await?;
+        let shell = shell.recording(recordings);
         let shell = shell.detecting(open_silero(config.hearing.clone()).await?);
         let gateway = Gateway::start(shell, store).await?;
         Ok(Self {
-            listener,
+            door,
             gateway,
-            api: ApiConfig { admin_token: config.admin_token.clone(), rates: rates(config) },
+            api: ApiConfig {
+                admin_token: config.admin_token.clone(),
+                rates: rates(config),
+                ice: ice_servers(&config.ice),
+                trusted_proxies: config.http.trusted_proxies.clone(),
+            },
             shutdown_grace: config.grace.shutdown,
             _local: minds.local,
         })
@@ -100,7 +113,7 @@ impl App {
 
     /// Where it listens.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        Ok(self.listener.local_addr()?)
+        Ok(self.door.listener.local_addr()?)
     }
 
     /// The gateway itself, for whoever runs it in the same process.
@@ -115,7 +128,7 @@ impl App {
         let router = api::router(self.gateway.clone(), self.api);
         let serving = tasks::spawn(
             "api",
-            api::serve(self.listener, router, async move {
+            api::serve(self.door, router, async move {
                 // Dropping the sender stops as well.
                 let _ = stopped.await;
             }),
@@ -133,6 +146,18 @@ impl App {
     }
 }
 
+/// The certificate of HTTPS, where one is named.
+async fn open_tls(config: &HttpConfig) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = tls_files(config) else { return Ok(None) };
+    Tls::open(files).await.map(Some).context("HTTPS cannot be served")
+}
+
+/// The files of HTTPS, where they are named.
+pub(crate) fn tls_files(config: &HttpConfig) -> Option<TlsFiles> {
+    let TlsConfig { certificate, key } = config.tls.clone()?;
+    Some(TlsFiles { certificate, key })
+}
+
 /// The flight recorder, if a folder is named for it.
 fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
     let Some(journal) = &config.journal else { return Ok(None) };
@@ -142,6 +167,23 @@ fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
     tracing::info!(directory = name, "all that agents hear and say is written down here");
     let journal = Journal::open(policy);
     journal.map(Some).with_context(|| format!("the folder of journals, {name}, cannot be made"))
+}
+
+/// The way to a collector of traces, if one is named.
+fn open_traces(config: &Config) -> anyhow::Result<Option<Traces>> {
+    let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
+    tracing::info!(endpoint, "traces of calls are sent here");
+    Ok(Some(Traces::open(endpoint)?))
+}
+
+/// Where calls are recorded, if a folder is named for it.
+async fn open_recordings(config: &Config, meter: Meter) -> anyhow::Result<Option<Recordings>> {
+    let Some(recordings) = config.recordings.clone() else { return Ok(None) };
+    let RecordingsConfig { directory, kept, longest } = recordings;
+    let name = directory.display().to_string();
+    let policy = RecordingPolicy { directory, kept, longest };
+    let opened = tasks::spawn_blocking(move || Recordings::open(policy, &meter)).await?;
+    opened.map(Some).with_context(|| format!("the folder of recordings, {name}, cannot be used"))
 }
 
 /// The model of the detector `silero`, where it is. One that is named must be there.
@@ -221,6 +263,12 @@ fn admission(config: &Config) -> AdmissionPolicy {
     let AdmissionConfig { late, queue, late_percent, setups_per_second, calls_max } =
         config.admission;
     AdmissionPolicy { late, queue, late_percent, setups_per_second, calls_max }
+}
+
+fn ice_servers(config: &IceConfig) -> IceServers {
+    let turn = config.turn.clone();
+    let turn = turn.map(|TurnConfig { urls, secret, ttl }| TurnServers { urls, secret, ttl });
+    IceServers { stun: config.stun.clone(), turn }
 }
 
 fn rates(config: &Config) -> Rates {

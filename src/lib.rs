@@ -17,6 +17,7 @@ pub mod media;
 pub mod models;
 pub mod rooms;
 pub mod store;
+pub mod traces;
 
 // Layer 3: the shell.
 pub mod runtime;

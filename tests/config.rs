@@ -77,6 +77,57 @@ fn all_mistakes_are_told_at_once_and_each_names_its_source() {
 }
 
 #[test]
+fn a_certificate_and_its_key_belong_together() {
+    let alone = mistakes(&Setup { flags: &["--tls-certificate", "c.pem"], ..Setup::default() });
+    assert!(alone[0].contains("tls.key: must be given"), "{alone:?}");
+    let flags = &["--tls-certificate", "c.pem", "--tls-key", "k.pem"];
+    let config = load(&Setup { flags, ..Setup::default() }).unwrap();
+    assert_eq!(config.http.scheme(), "https");
+}
+
+#[test]
+fn a_turn_server_is_of_use_with_its_secret_alone() {
+    const BOTH: &[(&str, &str)] = &[
+        ("CALLBRIDGE_TURN_URLS", "turn:a.example,turns:b.example"),
+        ("CALLBRIDGE_TURN_SECRET", "s"),
+    ];
+    let config = load(&Setup { env: BOTH, ..Setup::default() }).unwrap();
+    let turn = config.ice.turn.unwrap();
+    assert_eq!(turn.urls, ["turn:a.example", "turns:b.example"]);
+    assert_eq!(turn.ttl, Duration::from_hours(1));
+    let without = mistakes(&Setup { env: &BOTH[..1], ..Setup::default() });
+    assert!(without[0].contains("turn.secret: must be given"), "{without:?}");
+    let without = mistakes(&Setup { env: &BOTH[1..], ..Setup::default() });
+    assert!(without[0].contains("turn.urls: must be given"), "{without:?}");
+}
+
+#[test]
+fn traces_go_where_opentelemetrys_variable_says_unless_a_setting_says_otherwise() {
+    let env = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
+    let mut setup = Setup { env, ..Setup::default() };
+    let endpoint = |setup: &Setup| load(setup).unwrap().otlp_endpoint;
+    assert_eq!(endpoint(&Setup::default()), None);
+    assert_eq!(endpoint(&setup).as_deref(), Some("http://collector:4318"));
+    setup.file = "[telemetry]\notlp_endpoint = 'https://traces.example'\n";
+    assert_eq!(endpoint(&setup).as_deref(), Some("https://traces.example"));
+}
+
+#[test]
+fn an_address_for_traces_has_no_password_and_none_is_repeated() {
+    const WRONG: [&[(&str, &str)]; 2] = [
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@collector")],
+        &[("CALLBRIDGE_TELEMETRY_OTLP_ENDPOINT", "https://collector/?key=hunter2")],
+    ];
+    for env in WRONG {
+        let told = mistakes(&Setup { env, ..Setup::default() });
+        assert_eq!(told.len(), 1, "{told:?}");
+        let name = env[0].0;
+        assert!(told[0].starts_with(&format!("{name}: must be http://HOST:PORT")), "{told:?}");
+        assert!(!told[0].contains("hunter2"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_named_file_must_exist_and_the_default_one_need_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("callbridge.toml");

@@ -6,9 +6,11 @@ mod harness;
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{Method, Request, StatusCode};
+use futures_util::StreamExt as _;
 use harness::{ADMIN, Answer, House, KEY};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -209,7 +211,7 @@ async fn anothers_agent_is_as_good_as_none() {
 async fn a_draining_gateway_says_so_and_takes_nothing_new() {
     let house = House::open().await;
     assert_eq!(house.ask(Method::GET, "/readyz", None).await.status, StatusCode::OK);
-    house.gateway.drain(std::time::Duration::ZERO).await;
+    house.gateway.drain(Duration::ZERO).await;
     assert_eq!(house.ask(Method::GET, "/healthz", None).await.status, StatusCode::OK);
     let ready = house.ask(Method::GET, "/readyz", None).await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -217,6 +219,48 @@ async fn a_draining_gateway_says_so_and_takes_nothing_new() {
     let create = house.ask(Method::POST, "/api/agents", Some(minimal())).await;
     assert_eq!(create.refusal(), (503, "SERVER_SHUTDOWN".into()));
     assert!(!create.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn an_owner_sees_what_all_own_agents_tell_and_no_others() {
+    let house = House::open().await;
+    let stranger = key_of_another(&house).await;
+    let mut own = feed(&house, KEY).await;
+    let mut other = feed(&house, &stranger).await;
+    let make =
+        async |key| as_bearer(&house, key, Method::POST, "/api/agents", minimal()).await.json();
+    let (mine, theirs) = (make(KEY).await, make(&stranger).await);
+    let path = |agent: &Value| format!("/api/agents/{}", agent["id"].as_str().expect("an id"));
+    let shown = house.ask(Method::GET, &path(&mine), None).await.json();
+    assert_eq!(shown["clients"], 0, "who watches is no client");
+    for (key, agent) in [(&*stranger, &theirs), (KEY, &mine)] {
+        let ended = as_bearer(&house, key, Method::DELETE, &path(agent), json!(null)).await;
+        assert_eq!(ended.status, StatusCode::NO_CONTENT);
+    }
+    for (feed, agent) in [(&mut own, &mine), (&mut other, &theirs)] {
+        let told = next_told(feed).await.expect("an event");
+        assert_eq!((&told["agentId"], &told["agentName"]), (&agent["id"], &agent["name"]));
+        let event = &told["event"];
+        assert_eq!((&event["type"], &event["seq"]), (&json!("state"), &json!(1)), "{told}");
+        assert_eq!(next_told(feed).await.expect("an event")["event"]["code"], "AGENT_DELETED");
+    }
+    house.gateway.drain(Duration::ZERO).await;
+    assert_eq!(next_told(&mut own).await, None, "the feed ends with the gateway");
+    let refused = house.bare(Method::GET, "/api/feed").await;
+    assert_eq!(refused.refusal().0, 503);
+}
+
+#[tokio::test]
+async fn the_console_comes_with_its_modules_and_a_policy() {
+    let house = House::open().await;
+    let page = house.bare(Method::GET, "/console").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"));
+    let script = house.bare(Method::GET, "/assets/console/console.js").await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    let missing = house.bare(Method::GET, "/assets/console/nothing.js").await;
+    assert_eq!(missing.refusal(), (404, "NOT_FOUND".into()));
 }
 
 #[tokio::test]
@@ -363,3 +407,31 @@ impl io::Write for Log {
         Ok(())
     }
 }
+
+/// The events of a feed, as they come.
+async fn feed(house: &House, key: &str) -> BodyDataStream {
+    let request = Request::builder().uri("/api/feed").header("x-api-key", key);
+    let request = request.body(Body::empty()).expect("a request");
+    let answer = house.router.clone().oneshot(request).await.expect("it never fails");
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    answer.into_body().into_data_stream()
+}
+
+/// What a feed tells next; nothing when it has ended.
+async fn next_told(feed: &mut BodyDataStream) -> Option<Value> {
+    let chunk = tokio::time::timeout(PATIENCE, feed.next()).await.expect("it tells something")?;
+    let text = String::from_utf8(chunk.expect("no error").to_vec()).expect("text");
+    let data = text.trim().strip_prefix("data: ").expect("data");
+    Some(serde_json::from_str(data).expect("JSON"))
+}
+
+async fn key_of_another(house: &House) -> String {
+    let user = as_admin(house, Method::POST, "/api/users", json!({"email": "f@b.c"})).await.json();
+    let path = format!("/api/users/{}/api-keys", user["id"].as_str().expect("an id"));
+    let key = as_admin(house, Method::POST, &path, json!({})).await.json();
+    key["key"].as_str().expect("a key").to_owned()
+}
+
+/// How long anything may take that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(10);

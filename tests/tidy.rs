@@ -21,8 +21,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("models", &["ids", "meter", "privacy", "sys", "agent", "media"]),
     ("rooms", &["ids", "meter", "privacy", "sys", "agent", "media"]),
     ("store", &["ids", "privacy", "sys", "agent"]),
+    ("traces", &["sys"]),
     // Layer 3: the shell.
-    ("runtime", &["ids", "meter", "privacy", "sys", "agent", "media", "models", "rooms", "store"]),
+    (
+        "runtime",
+        &["ids", "meter", "privacy", "sys", "agent", "media", "models", "rooms", "store", "traces"],
+    ),
     // The same cores in simulated time.
     ("rehearsal", &["ids", "meter", "privacy", "agent", "media", "models", "runtime"]),
     // Layer 4: what clients see, by handles and never by adapters.
@@ -427,74 +431,87 @@ fn files_below(folder: impl AsRef<Path>) -> Vec<String> {
     files
 }
 
-#[test]
-fn the_layer_rule_finds_every_way_to_name_a_module() {
-    let text = "use crate::{ids::AgentId, media, rooms::{a, store}};\n\
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layer_rule_finds_every_way_to_name_a_module() {
+        let text = "use crate::{ids::AgentId, media, rooms::{a, store}};\n\
                 fn f(x: crate::runtime::Gateway) { super::super::api::f(); }\n\
                 // crate::models\nconst S: &str = \"crate::models\";";
-    let wanted = [
-        "1: agent names media",
-        "1: agent names rooms",
-        "2: agent names runtime",
-        "2: agent names api",
-    ];
-    assert_told(&layer_violations(&Source::new("src/agent/call.rs", text)), &wanted);
-    let unknown = layer_violations(&Source::new("src/plugins/mod.rs", ""));
-    assert_told(&unknown, &["1: this module has no row"]);
-    assert_told(&layer_violations(&Source::new("src/ids.rs", "use super::sys;")), &["1: ids"]);
-    let tests = "#[cfg(test)]\nmod tests {\nuse crate::sys::clock;\nuse crate::agent::Phase;\n}";
-    assert_told(
-        &layer_violations(&Source::new("src/media/x.rs", tests)),
-        &["4: media names agent"],
-    );
-    assert_told(
-        &layer_violations(&Source::new("src/api/mod.rs", "use super::rooms;")),
-        &["1: api"],
-    );
-    assert_told(&layer_violations(&Source::new("src/api/rooms.rs", "use super::rooms;")), &[]);
-}
+        let wanted = [
+            "1: agent names media",
+            "1: agent names rooms",
+            "2: agent names runtime",
+            "2: agent names api",
+        ];
+        assert_told(&layer_violations(&Source::new("src/agent/call.rs", text)), &wanted);
+        let unknown = layer_violations(&Source::new("src/plugins/mod.rs", ""));
+        assert_told(&unknown, &["1: this module has no row"]);
+        assert_told(&layer_violations(&Source::new("src/ids.rs", "use super::sys;")), &["1: ids"]);
+        let tests =
+            "#[cfg(test)]\nmod tests {\nuse crate::sys::clock;\nuse crate::agent::Phase;\n}";
+        assert_told(
+            &layer_violations(&Source::new("src/media/x.rs", tests)),
+            &["4: media names agent"],
+        );
+        assert_told(
+            &layer_violations(&Source::new("src/api/mod.rs", "use super::rooms;")),
+            &["1: api"],
+        );
+        assert_told(&layer_violations(&Source::new("src/api/rooms.rs", "use super::rooms;")), &[]);
+    }
 
-#[test]
-fn the_word_rules_see_code_and_neither_comments_nor_literals_nor_tests() {
-    let text = "let a = Instant::now(); // tokio\nuse tokio_util::x;\nlet b = 'a'; r#\"tokio\"#;\n\
-                fn f<'a>(tokio: &'a str) {}\n#[cfg(test)]\nmod tests {\ntokio::spawn();\n}";
-    let source = Source::new("src/media/x.rs", text);
-    assert_told(&source.uses("Instant::now"), &["1: uses"]);
-    assert_told(&source.uses("tokio"), &["2: uses", "4: uses"]);
-    assert_eq!(source.module(), "media");
-}
+    #[test]
+    fn the_word_rules_see_code_and_neither_comments_nor_literals_nor_tests() {
+        let text = "let a = Instant::now(); // tokio\nuse tokio_util::x;\n\
+                    let b = 'a'; r#\"tokio\"#;\n\
+                    fn f<'a>(tokio: &'a str) {}\n#[cfg(test)]\nmod tests {\ntokio::spawn();\n}";
+        let source = Source::new("src/media/x.rs", text);
+        assert_told(&source.uses("Instant::now"), &["1: uses"]);
+        assert_told(&source.uses("tokio"), &["2: uses", "4: uses"]);
+        assert_eq!(source.module(), "media");
+    }
 
-#[test]
-fn the_size_rule_counts_columns_functions_and_files() {
-    let long_line = format!("// {}", "x".repeat(LINE_COLUMNS_MAX));
-    let body = "    // \"}\n".repeat(FUNCTION_LINES_MAX);
-    let text = format!("{long_line}\nfn short(a: [u8; 3]);\nfn long() {{\n{body}}}\n");
-    let source = Source::new("src/x.rs", &text);
-    assert_told(&size_violations(&source), &["1: 103 columns", "3: long has 72 lines"]);
-    let tests = format!("#[cfg(test)]\nmod tests {{\n{}", "\n".repeat(9));
-    let text = |lines| format!("{}{tests}", "\n".repeat(lines));
-    assert_told(&size_violations(&Source::new("src/x.rs", &text(FILE_LINES_MAX))), &[]);
-    let told = size_violations(&Source::new("src/x.rs", &text(FILE_LINES_MAX + 1)));
-    assert_told(&told, &["1: 501 lines before the tests"]);
-}
+    #[test]
+    fn the_size_rule_counts_columns_functions_and_files() {
+        let long_line = format!("// {}", "x".repeat(LINE_COLUMNS_MAX));
+        let body = "    // \"}\n".repeat(FUNCTION_LINES_MAX);
+        let text = format!("{long_line}\nfn short(a: [u8; 3]);\nfn long() {{\n{body}}}\n");
+        let source = Source::new("src/x.rs", &text);
+        assert_told(&size_violations(&source), &["1: 103 columns", "3: long has 72 lines"]);
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}", "\n".repeat(9));
+        let text = |lines| format!("{}{tests}", "\n".repeat(lines));
+        assert_told(&size_violations(&Source::new("src/x.rs", &text(FILE_LINES_MAX))), &[]);
+        let told = size_violations(&Source::new("src/x.rs", &text(FILE_LINES_MAX + 1)));
+        assert_told(&told, &["1: 501 lines before the tests"]);
+    }
 
-#[test]
-fn the_capacity_rule_wants_the_words_right_above() {
-    let text = "/// When full: waits.\n#[allow(x)]\npub const A_CAPACITY: usize = 1;\n\
+    #[test]
+    fn the_capacity_rule_wants_the_words_right_above() {
+        let text = "/// When full: waits.\n#[allow(x)]\npub const A_CAPACITY: usize = 1;\n\
                 /// A queue.\nconst B_CAPACITY: usize = 1;\n";
-    let told = capacity_violations(&Source::new("src/x.rs", text));
-    assert_told(&told, &["5: B_CAPACITY does not say"]);
-}
+        let told = capacity_violations(&Source::new("src/x.rs", text));
+        assert_told(&told, &["5: B_CAPACITY does not say"]);
+    }
 
-#[test]
-fn folders_are_found_in_a_page() {
-    let named = folders_named("`src/a/` is it, `src/a/b.rs` and `tests/` are not, src/c/ neither");
-    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["src/a/"]);
-}
+    #[test]
+    fn folders_are_found_in_a_page() {
+        let named =
+            folders_named("`src/a/` is it, `src/a/b.rs` and `tests/` are not, src/c/ neither");
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), ["src/a/"]);
+    }
 
-/// Each violation contains what was wanted of it, and there are no more of them.
-fn assert_told(violations: &[String], wanted: &[&str]) {
-    let all_contain =
-        violations.iter().zip(wanted).all(|(told, wanted)| told.contains(&format!(":{wanted}")));
-    assert!(violations.len() == wanted.len() && all_contain, "{violations:#?}\nnot {wanted:#?}");
+    /// Each violation contains what was wanted of it, and there are no more of them.
+    fn assert_told(violations: &[String], wanted: &[&str]) {
+        let all_contain = violations
+            .iter()
+            .zip(wanted)
+            .all(|(told, wanted)| told.contains(&format!(":{wanted}")));
+        assert!(
+            violations.len() == wanted.len() && all_contain,
+            "{violations:#?}\nnot {wanted:#?}"
+        );
+    }
 }

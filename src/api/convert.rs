@@ -5,18 +5,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::wire::{
-    AGENT_TYPE, AgentBody, AgentChangeBody, CallBody, ClientMessage, EventKind, Metadata,
-    ModelBody, NewAgentBody, ParticipantBody, RoomEvent, ServerEvent, SuccessorBody,
+    AGENT_TYPE, AgentBody, AgentChangeBody, CallBody, ClientMessage, EventKind, FeedEvent,
+    Metadata, ModelBody, NewAgentBody, ParticipantBody, RoomEvent, ServerEvent, SuccessorBody,
     TurnDetectionBody, raw_json,
 };
 use crate::agent::{
     AgentSpec, BargeIn, CallView, Command, ContextUpdate, Hearing, JoinRequest, ModelSpec,
-    Notification, Participant, SpeakStatus, ToolCancel, ToolResult, ToolSpec, TurnDetection,
-    VoiceStatus,
+    Notification, Participant, ToolResult, ToolSpec, TurnDetection, VoiceStatus,
 };
 use crate::ids::{AgentId, CallId, ToolCallId};
 use crate::privacy::{Pii, Secret};
-use crate::runtime::{AgentChange, AgentView, Heir, NewAgent, NewMetadata, RoomNews, Stamped};
+use crate::runtime::{
+    AgentChange, AgentNews, AgentView, Heir, NewAgent, NewMetadata, RoomNews, Stamped,
+};
 
 /// What a new agent is made from.
 pub(super) fn new_agent(body: NewAgentBody) -> NewAgent {
@@ -51,7 +52,7 @@ pub(super) fn heir(body: SuccessorBody) -> Heir {
 
 fn spec_of(name: String, metadata: Metadata) -> AgentSpec {
     let instructions = instructions_of(&metadata);
-    let Metadata { tools, voice_enabled, voice_id, model, .. } = metadata;
+    let Metadata { tools, voice_enabled, voice_id, model, recording, .. } = metadata;
     let tools = tools.into_iter().map(|tool| ToolSpec {
         name: tool.name,
         description: tool.description,
@@ -65,6 +66,7 @@ fn spec_of(name: String, metadata: Metadata) -> AgentSpec {
         tools: tools.collect(),
         voice_enabled,
         model: model_spec(model, voice_id),
+        recording,
     }
 }
 
@@ -224,7 +226,7 @@ fn event_kind(notification: &Notification) -> EventKind<'_> {
             timeout_seconds: *timeout_seconds,
         },
         N::CancelToolCall { id, reason } => {
-            EventKind::CancelToolCall { tool_call_id: id.as_str(), reason: cancel_word(*reason) }
+            EventKind::CancelToolCall { tool_call_id: id.as_str(), reason: reason.as_str() }
         }
         N::RoomJoined { call, room_url, participants } => EventKind::RoomJoined {
             call_id: call.as_str(),
@@ -262,7 +264,7 @@ fn event_kind(notification: &Notification) -> EventKind<'_> {
         },
         N::SpeakStatus { utterance, status, heard_ms, text } => EventKind::SpeakStatus {
             speech_id: utterance.as_str(),
-            status: speak_word(*status),
+            status: status.as_str(),
             heard_ms: *heard_ms,
             text: text.expose(),
         },
@@ -310,6 +312,15 @@ pub(super) fn room_event(news: &RoomNews) -> Option<RoomEvent<'_>> {
     }
 }
 
+/// What an owner is told of an agent.
+pub(super) fn feed_event(news: &AgentNews) -> FeedEvent<'_> {
+    FeedEvent {
+        agent_id: news.agent.as_str(),
+        agent_name: &news.name,
+        event: server_event(&news.stamped),
+    }
+}
+
 /// ISO-8601 in UTC, to the millisecond.
 pub(super) fn timestamp(unix_ms: u64) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
@@ -322,22 +333,6 @@ pub(super) fn arguments(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Object(arguments)) => Value::Object(arguments),
         Ok(_) | Err(_) => serde_json::json!({ "unparsed": text }),
-    }
-}
-
-const fn cancel_word(reason: ToolCancel) -> &'static str {
-    match reason {
-        ToolCancel::Timeout => "timeout",
-        ToolCancel::Interrupted => "interrupted",
-        ToolCancel::Ended => "ended",
-    }
-}
-
-const fn speak_word(status: SpeakStatus) -> &'static str {
-    match status {
-        SpeakStatus::Started => "started",
-        SpeakStatus::Finished => "finished",
-        SpeakStatus::Interrupted => "interrupted",
     }
 }
 
@@ -357,7 +352,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent::{Activity, AgentRecord, CallStage, Phase, Snapshot};
+    use crate::agent::{Activity, AgentRecord, CallStage, Phase, Snapshot, SpeakStatus};
     use crate::api::wire::{MESSAGE, to_text};
     use crate::ids::{AgentId, ParticipantId, UserId, UtteranceId};
 

@@ -144,11 +144,15 @@ const ABOUT: &str = "A voice-call bridge: an AI agent joins a live call as a par
     are made here, over REST, and steered over Socket.IO or a WebSocket, which `docs/protocol.md` \
     describes. Every refusal has one envelope, `Error`; its `code` says why.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("agents", "Agents: made, listed, read, changed, handed off, ended."),
     ("calls", "The archive: what was said in past calls, and how it went."),
     ("users", "Users and their API keys: the operator's business, and each user's own."),
     ("rooms", "Rooms that the gateway hosts: to make and end, to enter by WHIP, to watch."),
+    (
+        "webhooks",
+        "Where owners are told what happens to their agents; `docs/protocol.md` says how.",
+    ),
     ("health", "For those who run the gateway."),
     ("description", "What you read, and its like for messages."),
 ];

@@ -9,8 +9,8 @@ use super::wire::{BadBody, ErrorBody, Mistake};
 use crate::agent::{Rejection, RoomFailure};
 use crate::ids::AgentId;
 use crate::runtime::{
-    CallError, CreateError, CreateRoomError, EnterError, FindError, FindRoomError, HandOffError,
-    ListError, StoreFailure, UpdateError,
+    CallError, CreateError, CreateRoomError, CreateWebhookError, EnterError, FindError,
+    FindRoomError, FindWebhookError, HandOffError, ListError, StoreFailure, UpdateError,
 };
 
 /// A refusal, with all that its envelope holds.
@@ -166,6 +166,11 @@ impl From<CallError> for ApiError {
         match error {
             CallError::NotFound => Self::not_found(&error.to_string()),
             CallError::Store(reason) => Self::store(&reason),
+            CallError::Files(error) => {
+                tracing::error!(%error, "a request failed in the folder of recordings");
+                let message = "the recordings cannot be reached";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+            }
         }
     }
 }
@@ -189,6 +194,27 @@ impl From<CreateRoomError> for ApiError {
             }
             CreateRoomError::Draining => CreateError::Draining.into(),
             CreateRoomError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<CreateWebhookError> for ApiError {
+    fn from(error: CreateWebhookError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateWebhookError::Private => Self::invalid("url", &message),
+            CreateWebhookError::Full => Self::new(StatusCode::CONFLICT, "WEBHOOK_LIMIT", message),
+            CreateWebhookError::Draining => CreateError::Draining.into(),
+            CreateWebhookError::Store(reason) => Self::store(&reason),
+        }
+    }
+}
+
+impl From<FindWebhookError> for ApiError {
+    fn from(error: FindWebhookError) -> Self {
+        match error {
+            FindWebhookError::NotFound => Self::not_found(&error.to_string()),
+            FindWebhookError::Store(reason) => Self::store(&reason),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::asked::Asked;
 use super::auth::Owner;
 use super::body::{JsonText, Path};
 use super::convert::timestamp;
@@ -43,8 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 async fn create(
     State(api): State<Api>,
     Owner(owner): Owner,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let NewRoomBody { name, ttl_seconds, open } = NewRoomBody::parse(&text)?;
@@ -52,7 +51,7 @@ async fn create(
     let IssuedRoom { room, token } = api.gateway.create_room(&owner, new).await?;
     let location = [(header::LOCATION, format!("/api/rooms/{}", room.name))];
     let body = IssuedRoomBody {
-        room: shown(room, &origin(&uri, &headers)),
+        room: shown(room, &origin(&asked)),
         token: token.map(|token| token.expose().to_owned()),
     };
     Ok((StatusCode::CREATED, location, Json(body)).into_response())
@@ -71,15 +70,14 @@ async fn create(
 async fn list(
     State(api): State<Api>,
     Owner(owner): Owner,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<RoomsBody>, ApiError> {
     let Query(ListQuery { limit, cursor }) =
         query.map_err(|_| ApiError::invalid("", "the query cannot be read"))?;
     let limit = page_limit(limit.as_deref())?;
     let page = api.gateway.list_rooms(&owner, limit, cursor.as_deref()).await?;
-    let origin = origin(&uri, &headers);
+    let origin = origin(&asked);
     let rooms = page.rows.into_iter().map(|room| shown(room, &origin)).collect();
     Ok(Json(RoomsBody { rooms, next_cursor: page.next }))
 }
@@ -101,12 +99,11 @@ async fn list(
 async fn read(
     State(api): State<Api>,
     Owner(owner): Owner,
-    uri: Uri,
-    headers: HeaderMap,
+    asked: Asked,
     Path(name): Path<String>,
 ) -> Result<Json<RoomBody>, ApiError> {
     let room = api.gateway.read_room(&owner, &name).await?;
-    Ok(Json(shown(room, &origin(&uri, &headers))))
+    Ok(Json(shown(room, &origin(&asked))))
 }
 
 /// End a room
@@ -144,49 +141,8 @@ fn shown(room: HostedRoom, origin: &str) -> RoomBody {
     }
 }
 
-/// Where the asker has reached us, as `https://host`, which is where others can reach us too. A
-/// proxy before us says by `X-Forwarded-Proto` what it was asked by. Without a host it is empty:
-/// what is left of a room's URL is its path, by which agents can join as well.
-fn origin(uri: &Uri, headers: &HeaderMap) -> String {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    // HTTP/2 has no Host, and tells it in the URI.
-    let host = uri.authority().cloned().or_else(|| text("host")?.parse::<Authority>().ok());
-    let Some(host) = host.filter(|host| !host.as_str().contains('@')) else {
-        return String::new();
-    };
-    let scheme = match text("x-forwarded-proto") {
-        Some(proto) if proto.trim().eq_ignore_ascii_case("https") => "https",
-        Some(_) | None => "http",
-    };
-    format!("{scheme}://{host}")
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_rooms_url_begins_with_how_we_were_reached() {
-        for (uri, host, proto, wanted) in [
-            ("/api/rooms", "call.example:8080", "", "http://call.example:8080"),
-            ("/api/rooms", "call.example", "https", "https://call.example"),
-            ("/api/rooms", "call.example", "gopher", "http://call.example"),
-            ("/api/rooms", "[::1]:80", "", "http://[::1]:80"),
-            ("https://call.example/api/rooms", "", "", "http://call.example"),
-            ("/api/rooms", "", "", ""),
-            ("/api/rooms", "a/b", "", ""),
-            ("/api/rooms", "ann@call.example", "", ""),
-        ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in [("host", host), ("x-forwarded-proto", proto)] {
-                if !value.is_empty() {
-                    headers.insert(name, HeaderValue::from_static(value));
-                }
-            }
-            let uri: Uri = uri.parse().expect("a URI");
-            assert_eq!(origin(&uri, &headers), wanted, "{uri} {host} {proto}");
-        }
-    }
+/// Where others can reach us, for they can where the asker could. Nobody has said it: then it is
+/// empty, and what is left of a room's URL is its path, by which agents can join as well.
+fn origin(asked: &Asked) -> String {
+    asked.origin().unwrap_or_default()
 }

@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use crate::meter::{BOUNDS_US, Counter, FAMILIES, Meter, Stage};
+use crate::meter::{BOUNDS_US, Counted, Counter, FAMILIES, Meter, Stage, WAIT_BOUNDS_US, Wait};
 use crate::runtime::{Figures, Gateway};
 use crate::sys::process::Usage;
 use crate::sys::tasks;
@@ -99,6 +99,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let page = &mut Page(&mut encoder);
         page.stages(&self.meter)?;
+        page.waits(&self.meter)?;
         for family in FAMILIES {
             let value = |counter: Counter| self.meter.times(counter);
             let series: Vec<_> =
@@ -111,6 +112,11 @@ impl Collector for Scrape {
         let [opened, closed] = sessions.map(|counter| self.meter.times(counter));
         let about = "Sessions with models that are open, or being opened.";
         page.gauge("callbridge_model_sessions", about, opened.saturating_sub(closed))?;
+        let recordings =
+            [Counter::RecordingBegun, Counter::RecordingFinished, Counter::RecordingLost];
+        let [begun, finished, lost] = recordings.map(|counter| self.meter.times(counter));
+        let running = begun.saturating_sub(finished + lost);
+        page.gauge("callbridge_recordings", "Calls that are being recorded.", running)?;
         page.gauge("callbridge_tasks", "Tasks that are alive.", self.tasks as u64)?;
         page.build()?;
         self.process.as_ref().map_or(Ok(()), |usage| page.process(usage))
@@ -123,18 +129,33 @@ struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 impl Page<'_, '_> {
     fn stages(&mut self, meter: &Meter) -> fmt::Result {
         let about = "How long the stages of a frame's way have taken.";
-        let kind = MetricType::Histogram;
-        let seconds = Unit::Seconds;
-        let mut family =
-            self.0.encode_descriptor("callbridge_stage", about, Some(&seconds), kind)?;
-        for stage in Stage::ALL {
-            let counted = meter.read(stage);
-            let bounds = BOUNDS_US.map(in_seconds).into_iter().chain([f64::INFINITY]);
+        let series = Stage::ALL.map(|stage| (stage.name(), meter.read(stage)));
+        self.histograms("callbridge_stage", about, ("stage", BOUNDS_US), &series)
+    }
+
+    fn waits(&mut self, meter: &Meter) -> fmt::Result {
+        let about = "How long callers have waited for an answer, by what for.";
+        let series = Wait::ALL.map(|wait| (wait.name(), meter.read_wait(wait)));
+        self.histograms("callbridge_turn", about, ("part", WAIT_BOUNDS_US), &series)
+    }
+
+    /// Durations, by a label whose values have these bounds in microseconds.
+    fn histograms(
+        &mut self,
+        name: &str,
+        about: &str,
+        (label, bounds_us): (&str, [u64; BOUNDS_US.len()]),
+        series: &[(&'static str, Counted)],
+    ) -> fmt::Result {
+        let (kind, seconds) = (MetricType::Histogram, Unit::Seconds);
+        let mut family = self.0.encode_descriptor(name, about, Some(&seconds), kind)?;
+        for (word, counted) in series {
+            let bounds = bounds_us.map(in_seconds).into_iter().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counted.buckets).collect();
             let sum = in_seconds(counted.sum_us);
-            let label = [("stage", stage.name())];
-            let mut series = family.encode_family(&label)?;
-            series.encode_histogram::<NoLabelSet>(sum, counted.count(), &buckets, None)?;
+            let label = [(label, *word)];
+            let mut one = family.encode_family(&label)?;
+            one.encode_histogram::<NoLabelSet>(sum, counted.count(), &buckets, None)?;
         }
         Ok(())
     }
@@ -142,12 +163,16 @@ impl Page<'_, '_> {
     fn figures(&mut self, figures: &Figures) -> fmt::Result {
         let about = "Agents that live, by state.";
         self.gauges("callbridge_agents", about, "state", &figures.agents)?;
+        let about = "Agents that are known, and whose tasks are over: always 0.";
+        self.gauge("callbridge_zombies", about, figures.zombies)?;
         let about = "Calls that agents are in, or on their way into or out of, by stage.";
         self.gauges("callbridge_calls", about, "stage", &figures.calls)?;
         let about = "Others that agents have with them in their calls.";
         self.gauge("callbridge_participants", about, figures.participants)?;
         let about = "Clients that are connected.";
         self.gauge("callbridge_clients", about, figures.clients)?;
+        let about = "Entries of calls that wait to be written, and places kept for calls' ends.";
+        self.gauge("callbridge_archive_queue", about, figures.archive_queue)?;
         let about = "Whether new calls are taken, but for their pace and caps.";
         self.gauge("callbridge_admission_open", about, figures.takes_calls.into())?;
         let about = "Whether the gateway is ready, and not going down.";
@@ -273,6 +298,7 @@ mod tests {
         scrape.meter.observe(Stage::Uplink, Duration::from_micros(700));
         scrape.meter.observe(Stage::Uplink, Duration::from_secs(9));
         scrape.meter.add(Counter::PacketLost, 3);
+        scrape.meter.observe_wait(Wait::Total, Duration::from_millis(750));
         let page = parse(&plain(&scrape.open_metrics().expect("written")), "");
         for (series, value) in [
             (r#"callbridge_stage_seconds_bucket{le="0.0005",stage="uplink"}"#, "0"),
@@ -282,6 +308,10 @@ mod tests {
             (r#"callbridge_stage_seconds_count{stage="uplink"}"#, "2"),
             (r#"callbridge_stage_seconds_sum{stage="uplink"}"#, "9.0007"),
             (r#"callbridge_packets_total{fate="lost"}"#, "3"),
+            (r#"callbridge_turn_seconds_bucket{le="0.6",part="total"}"#, "0"),
+            (r#"callbridge_turn_seconds_bucket{le="0.8",part="total"}"#, "1"),
+            (r#"callbridge_turn_seconds_count{part="model"}"#, "0"),
+            ("callbridge_zombies", "0"),
             (r#"callbridge_agents{state="active"}"#, "0"),
             ("callbridge_participants", "3"),
             ("callbridge_admission_open", "1"),
@@ -313,8 +343,8 @@ mod tests {
             labels.extend(inside.split(',').filter_map(|label| Some(label.split_once('=')?.0)));
         }
         let known = [
-            "by", "code", "fate", "kind", "le", "outcome", "queue", "reason", "stage", "state",
-            "version",
+            "by", "code", "fate", "kind", "le", "outcome", "part", "queue", "reason", "stage",
+            "state", "version",
         ];
         assert_eq!(labels, BTreeSet::from(known));
         assert!(page.samples.len() < 300, "{} series", page.samples.len());

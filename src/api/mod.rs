@@ -1,24 +1,32 @@
 //! What clients see: REST, Socket.IO, WebSockets, hosted rooms and their page, and health.
 
 mod accounts;
+mod asked;
 mod asyncapi;
 mod auth;
 mod body;
 mod calls;
+mod certificate;
 mod client;
+mod console;
 mod convert;
 mod describe;
 mod docs;
 mod error;
+mod feed;
 mod health;
 mod hosting;
+mod ice_servers;
 mod limits;
 mod metrics;
+mod recordings;
 mod rest;
 mod rooms;
 mod serve;
 mod socket;
+mod tls;
 mod transports;
+mod webhooks;
 mod websocket;
 mod wire;
 
@@ -28,6 +36,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use ipnet::IpNet;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::describe::Description;
@@ -38,8 +47,10 @@ use self::websocket::Sockets;
 use crate::privacy::Secret;
 use crate::runtime::Gateway;
 
+pub use self::certificate::{CertificateError, Tls, TlsFiles};
+pub use self::ice_servers::{IceServers, TurnServers};
 pub use self::limits::Rates;
-pub use self::serve::serve;
+pub use self::serve::{Door, serve};
 
 /// How the API is set up.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +59,10 @@ pub struct ApiConfig {
     pub admin_token: Option<Secret>,
     /// How much one caller may ask for.
     pub rates: Rates,
+    /// The STUN and TURN servers that callers are told of.
+    pub ice: IceServers,
+    /// Networks whose proxies are believed when they say whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What every handler works with.
@@ -64,6 +79,7 @@ struct Api {
 pub fn router(gateway: Gateway, config: ApiConfig) -> Router {
     let (routes, description) = routes();
     let limits = Arc::new(Limits::new(config.rates));
+    let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let (config, sockets) = (Arc::new(config), Sockets::start());
     let api = Api { gateway, config, description, limits, sockets };
     let transports = Transports::start();
@@ -75,6 +91,7 @@ pub fn router(gateway: Gateway, config: ApiConfig) -> Router {
         .layer(from_fn_with_state(api.clone(), health::refuse_while_draining))
         .layer(socket::layer(&api, &transports))
         .layer(from_fn_with_state(transports, socket::know_session))
+        .layer(from_fn_with_state(trusted, asked::note))
 }
 
 /// What is routed, and the description that it is routed by: a handler has no other way in.
@@ -85,8 +102,12 @@ fn routes() -> (Router<Api>, Description) {
         .merge(rest::routes())
         .merge(accounts::routes())
         .merge(calls::routes())
+        .merge(recordings::routes())
+        .merge(feed::routes())
+        .merge(console::routes())
         .merge(hosting::routes())
         .merge(rooms::routes())
+        .merge(webhooks::routes())
         .merge(websocket::routes())
         .merge(asyncapi::routes())
         .merge(docs::routes())

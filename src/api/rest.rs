@@ -241,7 +241,17 @@ async fn end(
 /// What an agent chooses must be here.
 fn check_model(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiError> {
     check_profile(api, spec, prefix)?;
-    check_detector(api, spec, prefix)
+    check_detector(api, spec, prefix)?;
+    check_recording(api, spec, prefix)
+}
+
+/// Who asks for recordings must not find out only after the call that there is none.
+fn check_recording(api: &Api, spec: &AgentSpec, prefix: &str) -> Result<(), ApiError> {
+    if spec.recording.is_none() || api.gateway.records() {
+        return Ok(());
+    }
+    let message = "must be false: this gateway records nothing, for recordings.directory is unset";
+    Err(ApiError::invalid(&format!("{prefix}metadata.voice.recording.enabled"), message))
 }
 
 /// A profile that is not there would be found out only when the agent is to think.

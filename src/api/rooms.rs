@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::asked::Asked;
 use super::auth::bearer_of;
 use super::body::{Path, SDP, SDP_FRAGMENT, Sdp, SdpFragment};
 use super::convert::room_event;
@@ -22,6 +23,7 @@ use super::wire::{ErrorBody, RoomEventSchema, RoomQuery, to_text};
 use crate::agent::RoomFailure;
 use crate::privacy::Secret;
 use crate::runtime::{IceSession, RoomWatch, TrickleAnswer};
+use crate::sys::{clock, entropy};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     let whip = OpenApiRouter::new()
@@ -116,6 +118,8 @@ async fn client() -> impl IntoResponse {
                 ("Participant-Id" = String, description = "The id that others see."),
                 ("ETag" = String, description = "The session of ICE."),
                 ("Accept-Patch" = String, description = "`application/trickle-ice-sdpfrag`."),
+                ("Link" = String, description = "STUN and TURN servers, where there are some; \
+                    one header for each."),
             )),
         (status = 400, body = ErrorBody, description = "`MEDIA_FAILED`: the offer cannot be \
             answered."),
@@ -132,7 +136,7 @@ async fn enter(
     State(api): State<Api>,
     Path(room): Path<String>,
     query: RoomQueryResult,
-    headers: HeaderMap,
+    (asked, headers): (Asked, HeaderMap),
     Sdp(offer): Sdp,
 ) -> Result<Response, ApiError> {
     let name = read_query(query)?.name.unwrap_or_default();
@@ -141,7 +145,7 @@ async fn enter(
         return Err(ApiError::invalid("name", &message));
     }
     let token = bearer_of(&headers);
-    keep_out_strangers(&api, &room, &headers).await?;
+    keep_out_strangers(&api, &room, (&asked, &headers)).await?;
     let answer = api.gateway.enter_room(&room, token, &name, &offer).await?;
     let headers = [
         (header::LOCATION, format!("/rooms/{room}/participants/{}", answer.key.expose())),
@@ -150,26 +154,38 @@ async fn enter(
         (header::ETAG, quoted(&answer.ice_etag)),
         (ACCEPT_PATCH, SDP_FRAGMENT.to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, answer.sdp).into_response())
+    let mut response = (StatusCode::CREATED, headers, answer.sdp).into_response();
+    tell_of_servers(&api, &answer.participant.to_string(), &mut response);
+    Ok(response)
+}
+
+fn tell_of_servers(api: &Api, who: &str, response: &mut Response) {
+    for link in api.config.ice.links(who, clock::unix_ms()) {
+        response.headers_mut().append(header::LINK, link);
+    }
 }
 
 /// Sends pages of other hosts away from rooms that check no token: else any page that a developer
 /// visits could listen in a local room.
-async fn keep_out_strangers(api: &Api, room: &str, headers: &HeaderMap) -> Result<(), ApiError> {
-    if is_foreign_page(headers) && api.gateway.room(room).await?.open {
+async fn keep_out_strangers(
+    api: &Api,
+    room: &str,
+    (asked, headers): (&Asked, &HeaderMap),
+) -> Result<(), ApiError> {
+    if is_foreign_page(headers, asked.host()) && api.gateway.room(room).await?.open {
         return Err(RoomFailure::Unauthorized.into());
     }
     Ok(())
 }
 
 /// Whether a web page asks that is neither of this machine nor of this very host.
-fn is_foreign_page(headers: &HeaderMap) -> bool {
+fn is_foreign_page(headers: &HeaderMap, host: Option<&str>) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
     let Some(origin) = text(header::ORIGIN) else { return false };
     let Ok(origin) = origin.parse::<Uri>() else { return true };
     let Some(page) = origin.authority() else { return true };
     let is_local = matches!(page.host(), "localhost" | "127.0.0.1" | "[::1]");
-    !is_local && text(header::HOST) != Some(page.as_str())
+    !is_local && host != Some(page.as_str())
 }
 
 /// Add ICE candidates, or restart ICE
@@ -301,11 +317,12 @@ async fn watch(
     State(api): State<Api>,
     Path(room): Path<String>,
     query: RoomQueryResult,
+    asked: Asked,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let key = read_query(query)?.participant.map(Secret::new);
     let token = bearer_of(&headers).map(Secret::new);
-    keep_out_strangers(&api, &room, &headers).await?;
+    keep_out_strangers(&api, &room, (&asked, &headers)).await?;
     let watch = api.gateway.watch_room(&room, token.as_ref(), key.as_ref()).await?;
     let events = Sse::new(captions(watch)).keep_alive(KeepAlive::default());
     let headers = [(header::CACHE_CONTROL, "no-store")];
@@ -330,17 +347,39 @@ fn read_query(query: RoomQueryResult) -> Result<RoomQuery, ApiError> {
 
 /// Ask before entering
 ///
-/// A browser does so on its own if a page of another host enters (RFC 9725, section 4.2).
+/// A browser does so on its own if a page of another host enters (RFC 9725, section 4.2). Who asks
+/// with the right to enter is told of STUN and TURN servers, to make the offer with them.
 #[utoipa::path(
     options,
     path = "/rooms/{room}/whip",
     operation_id = "beforeEntering",
     tag = "rooms",
+    security((), ("room" = [])),
     params(("room" = String, Path, description = "The room's name.")),
-    responses((status = 204, description = "What may be sent, in its headers.")),
+    responses((status = 204, description = "What may be sent, in its headers.",
+        headers(("Link" = String, description = "STUN and TURN servers, where there are some, \
+            for whoever may enter; one header for each (RFC 9725, section 4.6).")))),
 )]
-async fn before_entering() -> impl IntoResponse {
-    preflight()
+async fn before_entering(
+    State(api): State<Api>,
+    Path(room): Path<String>,
+    asked: Asked,
+    headers: HeaderMap,
+) -> Response {
+    let mut response = preflight().into_response();
+    // A browser's own question carries no token, and its answer reaches no page.
+    let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if !is_preflight && may_enter(&api, &room, (&asked, &headers)).await {
+        let who = format!("{:032x}", entropy::bits());
+        tell_of_servers(&api, &who, &mut response);
+    }
+    response
+}
+
+async fn may_enter(api: &Api, room: &str, (asked, headers): (&Asked, &HeaderMap)) -> bool {
+    let token = bearer_of(headers).map(Secret::new);
+    keep_out_strangers(api, room, (asked, headers)).await.is_ok()
+        && api.gateway.room_opens(room, token.as_ref()).await
 }
 
 /// Ask before changing or ending
@@ -438,11 +477,14 @@ mod tests {
             (Some("null"), true),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("call.example:8080"));
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
             }
-            assert_eq!(is_foreign_page(&headers), is_foreign, "{origin:?}");
+            assert_eq!(
+                is_foreign_page(&headers, Some("call.example:8080")),
+                is_foreign,
+                "{origin:?}"
+            );
         }
     }
 

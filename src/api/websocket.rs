@@ -65,6 +65,7 @@ async fn connect(
 ) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
     take_key_from_query(&mut parts);
+    let protocol = take_key_from_protocols(&mut parts.headers);
     let Owner(owner) = Owner::from_request_parts(&mut parts, &api).await?;
     let accept = accept_key(&parts.headers)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Refusal::NoUpgrade)?;
@@ -80,7 +81,8 @@ async fn connect(
         (header::UPGRADE, WEBSOCKET),
         (header::SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    let protocol = protocol.map(|protocol| [(header::SEC_WEBSOCKET_PROTOCOL, protocol)]);
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers, protocol, ()).into_response())
 }
 
 async fn serve(access: Access, told: Subscription, upgrade: OnUpgrade) {
@@ -103,15 +105,34 @@ fn take_key_from_query(parts: &mut Parts) {
     }
 }
 
+/// Or it may stand among the protocols that a browser offers, where no log of URLs shows it: keys
+/// have no character that a protocol's name may not have. The protocol that is chosen, if the
+/// client knows it.
+fn take_key_from_protocols(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let offered: Vec<_> = words(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
+    let key = offered.iter().find_map(|word| word.strip_prefix(KEY_PROTOCOL));
+    let key = key.and_then(|key| HeaderValue::from_str(key).ok());
+    let is_known = offered.contains(&PROTOCOL);
+    if let Some(key) = key.filter(|key| !key.is_empty()) {
+        headers.insert(API_KEY, key);
+    }
+    is_known.then_some(HeaderValue::from_static(PROTOCOL))
+}
+
+/// The words of a header that is a list.
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
 /// What proves to the client that its handshake was understood (RFC 6455, section 4.2.2).
 fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
-    let lists = |name: HeaderName, word: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        let mut words = values.flat_map(|value| value.split(','));
-        words.any(|one| one.trim().eq_ignore_ascii_case(word))
+    let lists = |name: &HeaderName, word: &str| {
+        words(headers, name).any(|one| one.eq_ignore_ascii_case(word))
     };
-    let wants_upgrade = lists(header::CONNECTION, "upgrade") && lists(header::UPGRADE, "websocket");
-    if !wants_upgrade || !lists(header::SEC_WEBSOCKET_VERSION, "13") {
+    let wants_upgrade =
+        lists(&header::CONNECTION, "upgrade") && lists(&header::UPGRADE, "websocket");
+    if !wants_upgrade || !lists(&header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(Refusal::NoUpgrade);
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::NoKey)?;
@@ -204,6 +225,12 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// What we speak, for clients that name it (RFC 6455, section 1.9).
+const PROTOCOL: &str = "callbridge";
+
+/// What stands before a key among the protocols.
+const KEY_PROTOCOL: &str = "callbridge.key.";
+
 /// Clients that may wait to be owned.
 ///
 /// When full: the next one waits, for microseconds.
@@ -211,3 +238,27 @@ const ARRIVALS_CAPACITY: usize = 64;
 
 /// How long the connection may take to become a WebSocket once that was agreed.
 const CONNECT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_may_stand_among_the_protocols() {
+        for (offered, key, protocol) in [
+            ("callbridge, callbridge.key.ak_1", Some("ak_1"), Some("callbridge")),
+            ("callbridge.key.ak_1", Some("ak_1"), None),
+            ("callbridge", None, Some("callbridge")),
+            ("callbridge, callbridge.key.", None, Some("callbridge")),
+            ("chat", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            let offer = HeaderValue::from_static(offered);
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offer);
+            let chosen = take_key_from_protocols(&mut headers);
+            assert_eq!(chosen.as_ref().map(HeaderValue::as_bytes), protocol.map(str::as_bytes));
+            let taken = headers.get(API_KEY).map(HeaderValue::as_bytes);
+            assert_eq!(taken, key.map(str::as_bytes), "{offered}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The effective settings as text, in the order of the manual, with secrets hidden.
 
+use std::path::PathBuf;
+
 use crate::privacy::Secret;
 
 use super::{Config, LogFormat, LogLevels, ProfileConfig};
@@ -14,6 +16,18 @@ impl Config {
         let media: Vec<String> = self.media_listen.iter().map(ToString::to_string).collect();
         row("media_listen", media.join(","));
         row("public_ip", self.public_ip.map_or_else(none, |ip| ip.to_string()));
+        let file = |path: &PathBuf| path.display().to_string();
+        let tls = self.http.tls.as_ref();
+        row("tls.certificate", tls.map_or_else(none, |tls| file(&tls.certificate)));
+        row("tls.key", tls.map_or_else(none, |tls| file(&tls.key)));
+        let proxies: Vec<_> = self.http.trusted_proxies.iter().map(ToString::to_string).collect();
+        row("http.trusted_proxies", listed(&proxies));
+        row("stun.urls", listed(&self.ice.stun));
+        let turn = self.ice.turn.as_ref();
+        row("turn.urls", turn.map_or_else(none, |turn| listed(&turn.urls)));
+        row("turn.secret", hidden(turn.map(|turn| &turn.secret)));
+        let ttl = turn.map(|turn| turn.ttl.as_secs().to_string());
+        row("turn.ttl_seconds", ttl.unwrap_or_else(none));
         row("database", without_password(&self.database));
         row("bootstrap_key", hidden(self.bootstrap_key.as_ref()));
         row("admin_token", hidden(self.admin_token.as_ref()));
@@ -31,11 +45,19 @@ impl Config {
         row("retention.alone_seconds", self.retention.alone.as_secs().to_string());
         row("archive.enabled", self.archive.enabled.to_string());
         row("archive.days", (self.archive.kept.as_secs() / 86_400).to_string());
+        let recordings = self.recordings.as_ref();
+        let directory = recordings.map(|recordings| recordings.directory.display().to_string());
+        row("recordings.directory", directory.unwrap_or_else(none));
+        let days = recordings.map(|recordings| (recordings.kept.as_secs() / 86_400).to_string());
+        row("recordings.retention_days", days.unwrap_or_else(none));
+        let minutes = recordings.map(|recordings| (recordings.longest.as_secs() / 60).to_string());
+        row("recordings.max_minutes", minutes.unwrap_or_else(none));
         let journal = self.journal.as_ref();
         let directory = journal.map(|journal| journal.directory.display().to_string());
         row("journal.directory", directory.unwrap_or_else(none));
         let megabytes = journal.map(|journal| (journal.bytes_max / 1_000_000).to_string());
         row("journal.megabytes_max", megabytes.unwrap_or_else(none));
+        row("telemetry.otlp_endpoint", self.otlp_endpoint.clone().unwrap_or_else(none));
         row("limits.requests_per_second", self.limits.requests.to_string());
         row("limits.wrong_keys_per_second", self.limits.wrong_keys.to_string());
         row("limits.messages_per_second", self.limits.messages.to_string());
@@ -48,6 +70,7 @@ impl Config {
         row("rooms.open", self.rooms.open.to_string());
         row("rooms.files", self.rooms.files.to_string());
         row("rooms.daily", self.rooms.daily.display().to_string());
+        row("webhooks.private", self.webhooks.private.to_string());
         row("log.format", format_name(self.log.format).to_owned());
         row("log.level", levels_text(&self.log.levels));
         rows
@@ -64,6 +87,10 @@ fn describe_profile(profile: &ProfileConfig, row: &mut impl FnMut(&str, String))
     row(&key("transcription_model"), profile.transcription_model.clone().unwrap_or_else(none));
     row(&key("noise_reduction"), profile.noise_reduction.clone().unwrap_or_else(none));
     row(&key("images"), profile.images.to_string());
+}
+
+fn listed(words: &[String]) -> String {
+    if words.is_empty() { none() } else { words.join(",") }
 }
 
 fn none() -> String {

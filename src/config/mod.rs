@@ -3,6 +3,8 @@
 mod describe;
 mod flags;
 mod hearing;
+mod http;
+mod ice;
 mod mistakes;
 mod models;
 mod parse;
@@ -22,6 +24,8 @@ use reader::Reader;
 
 pub use flags::GlobalArgs;
 pub use hearing::HearingConfig;
+pub use http::{HttpConfig, TlsConfig};
+pub use ice::{IceConfig, TurnConfig};
 pub use mistakes::{EXIT_USAGE, Mistake, Mistakes};
 pub use models::{DialectConfig, LOCAL, LocalConfig, ModelsConfig, ProfileConfig};
 pub use rooms::RoomsConfig;
@@ -37,6 +41,10 @@ pub struct Config {
     pub media_listen: Vec<SocketAddr>,
     /// What ICE candidates carry in place of the addresses above.
     pub public_ip: Option<IpAddr>,
+    /// How HTTP is spoken.
+    pub http: HttpConfig,
+    /// Who helps callers to find a way to the gateway.
+    pub ice: IceConfig,
     /// `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     pub database: String,
     /// The key of the user `bootstrap`.
@@ -53,14 +61,20 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// Whether and how long to keep past calls.
     pub archive: ArchiveConfig,
+    /// Whether and where calls are recorded.
+    pub recordings: Option<RecordingsConfig>,
     /// Whether and where everything that goes into agents is written down.
     pub journal: Option<JournalConfig>,
+    /// Where traces of calls are sent, if anywhere; without a password.
+    pub otlp_endpoint: Option<String>,
     /// How much one caller may ask for.
     pub limits: LimitsConfig,
     /// When new calls are refused.
     pub admission: AdmissionConfig,
     /// Who may enter rooms.
     pub rooms: RoomsConfig,
+    /// Where webhooks may lead.
+    pub webhooks: WebhooksConfig,
     /// How to log.
     pub log: LogConfig,
     /// What an operator should know of these settings, for the log; one sentence each.
@@ -96,6 +110,17 @@ pub struct ArchiveConfig {
     pub kept: Duration,
 }
 
+/// Where calls are recorded whose agents ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingsConfig {
+    /// The folder.
+    pub directory: PathBuf,
+    /// How long a recording is kept.
+    pub kept: Duration,
+    /// How much of a call is recorded at most.
+    pub longest: Duration,
+}
+
 /// Where everything that goes into agents is written down, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {
@@ -129,6 +154,13 @@ pub struct AdmissionConfig {
     pub setups_per_second: u32,
     /// How many agents may be in calls at once.
     pub calls_max: u32,
+}
+
+/// Where webhooks may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebhooksConfig {
+    /// Whether they may lead to private and loopback addresses.
+    pub private: bool,
 }
 
 /// How to log.
@@ -182,6 +214,8 @@ impl Config {
             listen,
             media_listen: media_listen(reader, listen),
             public_ip,
+            http: HttpConfig::read(reader),
+            ice: IceConfig::read(reader),
             database: database.unwrap_or_else(|| DATABASE.to_owned()),
             bootstrap_key: reader.take("bootstrap_key", parse::api_key),
             admin_token: reader.take("admin_token", parse::token),
@@ -200,7 +234,9 @@ impl Config {
                 enabled: reader.take("archive.enabled", parse::boolean).unwrap_or(true),
                 kept: duration(reader, "archive.days", 30, DAY),
             },
+            recordings: recordings(reader),
             journal: journal(reader),
+            otlp_endpoint: otlp_endpoint(reader),
             limits: LimitsConfig {
                 requests: rate(reader, "limits.requests_per_second", 2000),
                 wrong_keys: rate(reader, "limits.wrong_keys_per_second", 20),
@@ -208,6 +244,9 @@ impl Config {
             },
             admission: admission(reader),
             rooms: RoomsConfig::read(reader, listen.ip().is_loopback()),
+            webhooks: WebhooksConfig {
+                private: reader.take("webhooks.private", parse::boolean).unwrap_or(false),
+            },
             log: LogConfig {
                 format: reader.take("log.format", parse::log_format).unwrap_or(LogFormat::Text),
                 levels: reader.take("log.level", parse::log_levels).unwrap_or_default(),
@@ -234,10 +273,33 @@ fn media_listen(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<SocketAddr> 
 }
 
 /// Off, unless a folder is named.
+fn recordings(reader: &mut Reader<'_>) -> Option<RecordingsConfig> {
+    let kept = duration(reader, "recordings.retention_days", 30, DAY);
+    let minutes = reader.take("recordings.max_minutes", parse::whole(1..=RECORDED_MINUTES_MAX));
+    let directory = reader.take("recordings.directory", |text| Ok(PathBuf::from(text)))?;
+    let longest = minutes.map_or(RECORDED_USUALLY, Duration::from_mins);
+    Some(RecordingsConfig { directory, kept, longest })
+}
+
+/// Off, unless a folder is named.
 fn journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
     let megabytes = reader.take("journal.megabytes_max", parse::whole(1..=100_000));
     let directory = reader.take("journal.directory", |text| Ok(PathBuf::from(text)))?;
     Some(JournalConfig { directory, bytes_max: megabytes.unwrap_or(200) * 1_000_000 })
+}
+
+/// Off, unless it is named, here or as OpenTelemetry's own specification has it.
+fn otlp_endpoint(reader: &mut Reader<'_>) -> Option<String> {
+    let is_given = reader.has("telemetry.otlp_endpoint");
+    let endpoint = reader.take("telemetry.otlp_endpoint", parse::http_address);
+    let standard = reader.sources.variable(OTLP_ENV).filter(|_| !is_given);
+    endpoint.or_else(|| match parse::http_address(standard?) {
+        Ok(endpoint) => Some(endpoint),
+        Err(why) => {
+            reader.mistake(OTLP_ENV, why);
+            None
+        }
+    })
 }
 
 /// By missed deadlines, unless told otherwise.
@@ -294,10 +356,15 @@ fn warn_of_exposure(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
+/// What every program with OpenTelemetry reads.
+const OTLP_ENV: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DATABASE: &str = "sqlite:callbridge.db";
 /// More is no limit; 0 says that better.
 const RATE_MAX: u64 = 1_000_000;
+/// A WAV of these is 4.1 GB, and one of more has no room for its own length.
+const RECORDED_MINUTES_MAX: u64 = 720;
+const RECORDED_USUALLY: Duration = Duration::from_hours(4);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use axum::http::Uri;
+use axum::http::uri::Authority;
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use crate::privacy::Secret;
@@ -38,6 +40,19 @@ pub(super) fn database(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("must be sqlite:PATH, sqlite::memory: or postgres://…".to_owned())
+}
+
+/// The address of an HTTP server, without a password: those have headers.
+pub(super) fn http_address(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_plain = |rest: &str| {
+        !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"@?#".contains(&byte))
+    };
+    if rest.is_some_and(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must be http://HOST:PORT or https://HOST, without a password".to_owned())
 }
 
 /// An API key.
@@ -91,6 +106,36 @@ pub(super) fn websocket_url(text: &str) -> Result<String, String> {
         return Err("holds a user or a password; name a variable in key_env instead".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Networks as CIDR, or single addresses, with commas between them.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network = |text: &str| {
+        let single = || text.parse::<IpAddr>().map(IpNet::from);
+        let wanted = || format!("`{text}` is not a network such as 10.0.0.0/8 or 2001:db8::/32");
+        text.parse::<IpNet>().or_else(|_| single()).map_err(|_| wanted())
+    };
+    text.split(',').map(str::trim).map(network).collect()
+}
+
+/// STUN or TURN servers (RFC 7064, RFC 7065), at least one, with commas between them.
+pub(super) fn ice_urls(
+    schemes: &'static [&'static str],
+) -> impl Fn(&str) -> Result<Vec<String>, String> {
+    move |text| text.split(',').map(|url| ice_url(schemes, url.trim())).collect()
+}
+
+fn ice_url(schemes: &[&str], text: &str) -> Result<String, String> {
+    let wanted = || format!("`{text}` is not {}:HOST:PORT", schemes.join(":HOST:PORT or "));
+    let (scheme, rest) = text.split_once(':').ok_or_else(wanted)?;
+    let (host, transport) = rest.split_once('?').unwrap_or((rest, "transport=udp"));
+    let host: Authority = host.parse().map_err(|_| wanted())?;
+    let behind_host = host.as_str().strip_prefix(host.host()).unwrap_or_default();
+    let has_port = behind_host.is_empty() || host.port_u16().is_some();
+    let is_whole = !host.host().is_empty() && !host.as_str().contains('@') && has_port;
+    let is_known =
+        schemes.contains(&scheme) && (transport == "transport=udp" || transport == "transport=tcp");
+    (is_whole && is_known).then(|| text.to_owned()).ok_or_else(wanted)
 }
 
 /// A whole number within `range`.
@@ -179,6 +224,28 @@ mod tests {
         assert!(websocket_url("wss://").is_err());
         let refused = websocket_url("wss://me:hunter2@example.com").unwrap_err();
         assert!(!refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
+    fn a_network_may_be_one_address() {
+        let parsed = networks("10.0.0.0/8, ::1").unwrap();
+        assert_eq!(
+            parsed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "::1/128"]
+        );
+        assert!(networks("10.0.0.0/33").unwrap_err().contains("10.0.0.0/33"));
+        assert!(networks("proxy.example").is_err());
+    }
+
+    #[test]
+    fn a_server_for_ice_has_a_host_and_perhaps_a_port_and_a_transport() {
+        let turn = ice_urls(&["turn", "turns"]);
+        let several = "turn:a.example, turns:[::1]:5349?transport=tcp";
+        assert_eq!(turn(several).unwrap(), ["turn:a.example", "turns:[::1]:5349?transport=tcp"]);
+        for wrong in ["a.example", "stun:a.example", "turn:", "turn:a:b", "turn://a", "turn:u@a"] {
+            assert!(turn(wrong).unwrap_err().contains(wrong), "{wrong}");
+        }
+        assert!(turn("turn:a?transport=sctp").is_err());
     }
 
     #[test]

@@ -51,6 +51,27 @@ settings! {
     /// Address that ICE candidates carry when a 1:1 NAT stands before this machine.
     "public_ip" "CALLBRIDGE_PUBLIC_IP" "public-ip" IP
         = "none";
+    /// File with the certificate (PEM) by which `listen` speaks HTTPS, and its chain behind it.
+    "tls.certificate" "CALLBRIDGE_TLS_CERTIFICATE" "tls-certificate" PATH
+        = "none: `listen` speaks HTTP";
+    /// File with the certificate's private key (PEM).
+    "tls.key" "CALLBRIDGE_TLS_KEY" "tls-key" PATH
+        = "none";
+    /// Networks (CIDR, with commas) whose `Forwarded` and `X-Forwarded-…` headers are believed.
+    "http.trusted_proxies" "CALLBRIDGE_HTTP_TRUSTED_PROXIES" "http-trusted-proxies" NETWORKS
+        = "none: these headers are not read";
+    /// STUN servers that callers are told of, several with commas: `stun:HOST:PORT`.
+    "stun.urls" "CALLBRIDGE_STUN_URLS" "stun-urls" URLS
+        = "none";
+    /// TURN servers that callers are told of, several with commas: `turn:HOST:PORT`, `turns:…`.
+    "turn.urls" "CALLBRIDGE_TURN_URLS" "turn-urls" URLS
+        = "none";
+    /// The secret shared with the TURN servers (coturn's `static-auth-secret`).
+    "turn.secret" "CALLBRIDGE_TURN_SECRET" "turn-secret" SECRET
+        = "none";
+    /// Seconds for which a caller may ask the TURN servers for a relay.
+    "turn.ttl_seconds" "CALLBRIDGE_TURN_TTL_SECONDS" "turn-ttl-seconds" SECONDS
+        = "3600";
     /// Where agents, keys and calls are kept: `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
     "database" "CALLBRIDGE_DATABASE" "database" URL
         = "sqlite:callbridge.db";
@@ -99,12 +120,24 @@ settings! {
     /// Days that past calls are kept.
     "archive.days" "CALLBRIDGE_ARCHIVE_DAYS" "archive-days" DAYS
         = "30";
+    /// Folder for recordings of calls, of agents that ask for them; no other gateway's.
+    "recordings.directory" "CALLBRIDGE_RECORDINGS_DIRECTORY" "recordings-directory" PATH
+        = "none: no call can be recorded";
+    /// Days that recordings are kept.
+    "recordings.retention_days" "CALLBRIDGE_RECORDINGS_RETENTION_DAYS" "recordings-retention-days"
+        DAYS = "30";
+    /// Minutes of a call that are recorded at most.
+    "recordings.max_minutes" "CALLBRIDGE_RECORDINGS_MAX_MINUTES" "recordings-max-minutes" MINUTES
+        = "240";
     /// Folder for journals: all that goes into agents and comes out, for `callbridge replay`.
     "journal.directory" "CALLBRIDGE_JOURNAL_DIRECTORY" "journal-directory" PATH
         = "none: no journals are written";
     /// Megabytes that one agent's journal may have; then it ends, and says so.
     "journal.megabytes_max" "CALLBRIDGE_JOURNAL_MEGABYTES_MAX" "journal-megabytes-max" NUMBER
         = "200";
+    /// Where traces of calls are sent by OTLP over HTTP, such as `http://127.0.0.1:4318`.
+    "telemetry.otlp_endpoint" "CALLBRIDGE_TELEMETRY_OTLP_ENDPOINT" "telemetry-otlp-endpoint" URL
+        = "OTEL_EXPORTER_OTLP_ENDPOINT, or none: there are no traces";
     /// Requests a second with one API key; twice as many at once; 0 is no limit.
     "limits.requests_per_second" "CALLBRIDGE_LIMITS_REQUESTS_PER_SECOND"
         "limits-requests-per-second" NUMBER = "2000";
@@ -138,6 +171,9 @@ settings! {
     /// Python with Daily's package (`make deps-daily`): agents may then join rooms of Daily.
     "rooms.daily" "CALLBRIDGE_ROOMS_DAILY" "rooms-daily" PATH
         = "daily/bin/python in the same cache, if it is there";
+    /// Whether webhooks may lead to private and loopback addresses.
+    "webhooks.private" "CALLBRIDGE_WEBHOOKS_PRIVATE" "webhooks-private" BOOL
+        = "false";
     /// `text` for people, or `json` with one object a line.
     "log.format" "CALLBRIDGE_LOG_FORMAT" "log-format" FORMAT
         = "text";

@@ -328,7 +328,10 @@ impl Stage {
                     loudspeaker.play(&packet, self.now);
                 }
             }
-            Effect::CloseClients | Effect::Record { .. } => {}
+            Effect::CloseClients
+            | Effect::Record { .. }
+            | Effect::BeginTape { .. }
+            | Effect::Tape(_) => {}
             Effect::HandOver(_) | Effect::Forget(_) | Effect::Stop => self.is_over = true,
         }
     }

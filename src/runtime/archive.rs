@@ -46,6 +46,9 @@ pub enum CallError {
     /// The store failed.
     #[error("the store failed: {0}")]
     Store(StoreFailure),
+    /// The files of recordings could not be reached.
+    #[error("the files of recordings cannot be reached: {0}")]
+    Files(String),
 }
 
 impl From<StoreError> for CallError {
@@ -73,6 +76,11 @@ impl Archive {
     pub(super) fn open(store: Store) -> (Self, Task) {
         let (queue, inbox) = mpsc::channel(RECORDS_CAPACITY);
         (Self { queue }, tasks::spawn("archivist", write_down(store, inbox)))
+    }
+
+    /// How many places of the queue are taken.
+    pub(super) fn taken(&self) -> u64 {
+        (RECORDS_CAPACITY - self.queue.capacity()) as u64
     }
 
     /// Waits until everything handed over so far is written; whether it is, after `patience`.
@@ -113,6 +121,11 @@ impl Recorder {
     /// From here on the agent is what this says: it may come to serve another user.
     pub(super) fn follow(&mut self, agent: watch::Receiver<Arc<AgentRecord>>) {
         self.agent = agent;
+    }
+
+    /// The agent as it is at this moment.
+    pub(super) fn agent(&self) -> Arc<AgentRecord> {
+        Arc::clone(&self.agent.borrow())
     }
 
     /// Puts something on the record of a call that this agent is in under this name.

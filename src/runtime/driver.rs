@@ -12,14 +12,17 @@ use super::clients::Clients;
 use super::core::{Core, Seed, Stimulus};
 use super::handle::Subscription;
 use super::handoff::{HandOff, Handover, HeirDoor};
+use super::hooks::Reporter;
 use super::journal::Pen;
 use super::ledger::Ledger;
+use super::recording::Recording;
 use super::shell::Shell;
 use super::tally::SessionTally;
+use super::tracer::Tracer;
 use crate::agent::{
     AgentRecord, Command, Memory, ModelAction, ModelFailure, Rejection, RoomEvent, Snapshot,
 };
-use crate::ids::{AgentId, ClientId, ParticipantId};
+use crate::ids::{AgentId, ClientId, ParticipantId, UserId};
 use crate::media::OpusPacket;
 use crate::models::{Arrived, ModelLink};
 use crate::rooms::RoomLink;
@@ -61,10 +64,15 @@ pub(super) enum Exit {
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) id: AgentId,
+    pub(super) owner: UserId,
     pub(super) name: String,
     pub(super) core: Core,
     pub(super) shell: Arc<Shell>,
     pub(super) recorder: Recorder,
+    pub(super) reporter: Reporter,
+    pub(super) tracer: Tracer,
+    /// The sound of the call, if it is recorded.
+    pub(super) recording: Option<Recording>,
     /// What writes everything down that goes into the core, if that is wanted.
     pub(super) pen: Option<Pen>,
     pub(super) clients: Clients,
@@ -119,9 +127,13 @@ impl Driver {
         let meter = shell.meter.apart();
         let driver = Self {
             id: record.id.clone(),
+            owner: record.owner.clone(),
             name: record.spec.name.clone(),
             core,
             recorder: shell.recorder(record),
+            reporter: shell.reporter(record),
+            tracer: Tracer::new(shell.traces.clone(), record.id.clone()),
+            recording: None,
             pen,
             shell,
             clients: Clients::default(),
@@ -290,6 +302,7 @@ impl Driver {
     /// Lets operators know how things stand.
     fn settle_accounts(&mut self) {
         self.sessions.set(self.model.is_some());
+        self.tracer.set_session(self.model.is_some());
         let is_in_call = self.snapshot.borrow().call.is_some();
         let has_left = !is_in_call && self.place.is_some();
         if has_left {

@@ -1,12 +1,20 @@
 //! Doing what the core says: each output becomes one call of an adapter, and none of them waits.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::core::{Effect, Stimulus};
 use super::driver::{Driver, Exit};
-use crate::agent::{AgentSpec, Medium, ModelAction, ModelFailure, Notification, RecordEntry};
+use super::handle::Stamped;
+use super::recording::Subject;
+use super::shell::{News, Seen};
+use crate::agent::{
+    AgentSpec, Medium, ModelAction, ModelFailure, Notification, RecordEntry, RecordingSpec,
+};
 use crate::ids::CallId;
-use crate::media::{OpusPacket, TimedFrame};
+use crate::media::{OpusPacket, Taped, TimedFrame};
 use crate::meter::Counter;
 use crate::models::HeardFrame;
 use crate::sys::clock;
@@ -29,6 +37,10 @@ impl Driver {
             Effect::Send(packet) => self.send(packet),
             Effect::CloseClients => self.clients.close(),
             Effect::Record { call, entry } => self.record(call, entry),
+            Effect::BeginTape { call, recording, began } => {
+                self.begin_recording(&call, &recording, began);
+            }
+            Effect::Tape(taped) => self.tape(taped),
             Effect::HandOver(heritage) => self.hand_over(heritage),
             Effect::Forget(memory) => return Some(Exit::Forget(memory)),
             Effect::Stop => return Some(Exit::Stop),
@@ -39,6 +51,10 @@ impl Driver {
     fn tell(&mut self, notification: Notification) {
         log(&notification);
         self.tally(&notification);
+        self.reporter.on_told(&notification, &self.name);
+        if let Some(recording) = &self.recording {
+            recording.hear(&notification, clock::now());
+        }
         let (stamped, lost) = self.clients.tell(notification);
         for client in lost {
             tracing::warn!(%client, "disconnected a client that does not take its events");
@@ -51,7 +67,20 @@ impl Driver {
         } else if matches!(stamped.notification, Notification::RoomLeft { .. }) {
             self.room_url.clear();
         }
-        self.shell.publish(&self.room_url, &self.id, &self.shown_as, stamped);
+        self.show(stamped);
+    }
+
+    fn show(&self, stamped: Arc<Stamped>) {
+        if !self.shell.is_watched() {
+            return;
+        }
+        self.shell.publish(News {
+            owner: self.owner.clone(),
+            agent: self.id.clone(),
+            name: self.name.as_str().into(),
+            seen: Seen::at(&self.room_url, &self.shown_as),
+            stamped,
+        });
     }
 
     fn open_model(&mut self, spec: AgentSpec, medium: Medium) {
@@ -110,12 +139,40 @@ impl Driver {
 
     fn record(&mut self, call: CallId, mut entry: RecordEntry) {
         self.ledger.complete(&mut entry);
+        self.tally_entry(&entry);
+        self.tracer.record(&call, &entry);
         if let RecordEntry::Turn(turn) = &entry
             && let Some(latency) = turn.latency()
         {
             tracing::debug!(%call, is_ours = turn.turn_end_is_ours, "a turn: {latency}");
         }
+        self.reporter.on_record(&call, &entry, &self.name);
+        if let Some(recording) = &mut self.recording {
+            recording.on_entry(&entry);
+            self.recording.take_if(|_| matches!(entry, RecordEntry::Ended { .. }));
+        }
         self.recorder.record(call, entry, &self.name);
+    }
+
+    /// Begins the recording of a call, or goes on with the one that came with it.
+    fn begin_recording(&mut self, call: &CallId, spec: &RecordingSpec, began: Instant) {
+        if let Some(recording) = &mut self.recording {
+            return recording.resume();
+        }
+        let Some(recordings) = &self.shell.recordings else {
+            return tracing::error!(%call, "to be recorded, and recordings.directory is unset");
+        };
+        let agent = self.recorder.agent();
+        let (owner, agent_name) = (&agent.owner, &*self.name);
+        let subject = Subject { owner, call, agent: &agent.id, agent_name };
+        self.recording = recordings.begin(&subject, spec, began);
+    }
+
+    #[expect(clippy::large_types_passed_by_value, reason = "the queue takes it by value")]
+    fn tape(&self, taped: Taped) {
+        if let Some(recording) = &self.recording {
+            recording.put(taped);
+        }
     }
 }
 

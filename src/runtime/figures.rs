@@ -13,6 +13,11 @@ pub struct Figures {
     pub participants: u64,
     /// Clients that are connected.
     pub clients: u64,
+    /// Agents that are known, and whose tasks are over. There are none, unless a bug of ours has
+    /// kept one from its last step.
+    pub zombies: u64,
+    /// Entries of calls that wait to be written, and places that are kept for the ends of calls.
+    pub archive_queue: u64,
     /// Whether new calls are taken, but for their pace and caps.
     pub takes_calls: bool,
     /// Whether the gateway is ready, and not going down.
@@ -28,6 +33,8 @@ impl Figures {
             calls: STAGES.map(|stage| (stage.as_str(), 0)),
             participants: 0,
             clients: 0,
+            zombies: 0,
+            archive_queue: 0,
             takes_calls,
             is_ready,
         }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::archive::{self, Archive, CallError};
 use super::driver::Input;
@@ -15,7 +17,9 @@ use super::handle::{
     AgentChange, AgentView, CommandError, CreateError, EnterError, FindError, ListError, NewAgent,
     Subscription, UpdateError,
 };
-use super::news::{RoomWatch, alias};
+use super::hooks::{self, WebhookPolicy};
+use super::news::{OwnerWatch, RoomWatch, alias};
+use super::recording::{self, Recorded};
 use super::registry::{AGENTS_MAX, Registry, Seat};
 use super::retention;
 use super::rooms::RoomKeeper;
@@ -39,16 +43,32 @@ struct Inner {
     registry: Arc<Registry>,
     rooms: RoomKeeper,
     draining: AtomicBool,
-    /// The archivist, if there is one, and those who forget what is over its time.
-    _upkeep: (Option<Task>, Task, Option<Task>),
+    /// Cancelled when agents tell nothing any more.
+    over: CancellationToken,
+    /// The archivist, if there is one, those who forget what is over its time, and who delivers
+    /// to webhooks.
+    _upkeep: Vec<Task>,
+}
+
+/// Why no gateway has started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing can be sent to webhooks.
+    #[error("there is no HTTP client for webhooks: {0}")]
+    Courier(String),
 }
 
 impl Gateway {
     /// Closes the calls of a process that is gone, takes up every agent and makes every room that
     /// the store has, and is ready.
-    pub async fn start(mut shell: Shell, store: Store) -> Result<Self, StoreError> {
+    pub async fn start(mut shell: Shell, store: Store) -> Result<Self, StartError> {
         let kept = shell.archive_policy.kept;
+        let left = store.live_calls_with_webhooks().await?;
         let calls = store.close_live_calls(archive::SERVER_CRASHED).await?;
+        let left = hooks::left_calls(&store, left).await?;
         retention::sweep(&store, kept).await?;
         let (archive, archivist) =
             shell.archive_policy.enabled.then(|| Archive::open(store.clone())).unzip();
@@ -57,16 +77,24 @@ impl Gateway {
         let journals = shell.journal.clone();
         let journals =
             journals.map(|own| retention::keep_journals(own, kept, retention::SWEEP_PERIOD));
+        let (meter, policy) = (shell.meter.clone(), shell.webhook_policy);
+        let (hooks, postman) = hooks::open(store.clone(), meter, policy, left).await?;
+        shell.hooks = Some(hooks);
+        let recordings = shell.recordings.clone();
+        let recordings =
+            recordings.map(|own| retention::keep_recordings(own, retention::SWEEP_PERIOD));
         let rooms = RoomKeeper::start(shell.rooms.clone(), store.clone()).await?;
         let registry = Registry::new(Arc::new(shell), store);
         let agents = registry.take_up().await?;
         tracing::info!(agents, calls, "took up the agents of the store, and closed its live calls");
         let draining = AtomicBool::new(false);
+        let upkeep = [archivist, Some(sweeper), journals, recordings, Some(postman)];
         Ok(Self(Arc::new(Inner {
             registry,
             rooms,
             draining,
-            _upkeep: (archivist, sweeper, journals),
+            over: CancellationToken::new(),
+            _upkeep: upkeep.into_iter().flatten().collect(),
         })))
     }
 
@@ -76,15 +104,31 @@ impl Gateway {
     pub async fn drain(&self, grace: Duration) -> Vec<AgentId> {
         self.0.draining.store(true, Ordering::Relaxed);
         let late = self.0.registry.drain(grace).await;
+        self.0.over.cancel();
         self.0.registry.shell().places.part().await;
         self.0.rooms.stop().await;
         if !self.settle_archive(archive::FLUSH_PATIENCE).await {
             tracing::error!("the last entries of calls are not written");
         }
+        if let Some(hooks) = &self.0.registry.shell().hooks
+            && !hooks.stop(archive::FLUSH_PATIENCE).await
+        {
+            tracing::error!("the last news for webhooks are not kept");
+        }
         if let Some(journal) = &self.0.registry.shell().journal
             && !journal.flush(archive::FLUSH_PATIENCE).await
         {
             tracing::error!("the last lines of journals are not written");
+        }
+        if let Some(traces) = &self.0.registry.shell().traces
+            && !traces.flush(archive::FLUSH_PATIENCE).await
+        {
+            tracing::warn!("the last spans of traces are not sent");
+        }
+        if let Some(recordings) = &self.0.registry.shell().recordings
+            && !recordings.flush(recording::FLUSH_PATIENCE).await
+        {
+            tracing::error!("the last sounds of recordings are not written");
         }
         if !late.is_empty()
             && let Err(error) = self.store().close_live_calls(archive::SHUTDOWN).await
@@ -117,6 +161,10 @@ impl Gateway {
     #[must_use]
     pub fn meter(&self) -> &Meter {
         &self.0.registry.shell().meter
+    }
+
+    pub(super) fn webhook_policy(&self) -> WebhookPolicy {
+        self.0.registry.shell().webhook_policy
     }
 
     pub(super) fn room_keeper(&self) -> &RoomKeeper {
@@ -255,10 +303,36 @@ impl Gateway {
         self.store().call(owner, id).await?.ok_or(CallError::NotFound)
     }
 
-    /// Erases all that is kept of an owner's call that has ended.
+    /// Erases all that is kept of an owner's call that has ended, its recording included.
     pub async fn erase_call(&self, owner: &UserId, id: &CallId) -> Result<(), CallError> {
         self.settle_archive(archive::READ_PATIENCE).await;
-        if self.store().erase_call(owner, id).await? { Ok(()) } else { Err(CallError::NotFound) }
+        let was_recorded = match self.erase_recording(owner, id).await {
+            Err(CallError::NotFound) => false,
+            erased => erased.map(|()| true)?,
+        };
+        let was_there = self.store().erase_call(owner, id).await?;
+        if was_there || was_recorded { Ok(()) } else { Err(CallError::NotFound) }
+    }
+
+    /// Whether the calls of agents can be recorded.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        self.0.registry.shell().recordings.is_some()
+    }
+
+    /// Looks for the recording of an owner's call that has ended.
+    pub async fn recording(&self, owner: &UserId, id: &CallId) -> Result<Recorded, CallError> {
+        let recordings = self.0.registry.shell().recordings.as_ref().ok_or(CallError::NotFound)?;
+        let found = recordings.find(owner, id).await;
+        found.map_err(|error| CallError::Files(error.to_string()))?.ok_or(CallError::NotFound)
+    }
+
+    /// Erases the recording of an owner's call that has ended, and nothing else of the call.
+    pub async fn erase_recording(&self, owner: &UserId, id: &CallId) -> Result<(), CallError> {
+        let recordings = self.0.registry.shell().recordings.as_ref().ok_or(CallError::NotFound)?;
+        let erased = recordings.erase(owner, id).await;
+        let was_there = erased.map_err(|error| CallError::Files(error.to_string()))?;
+        if was_there { Ok(()) } else { Err(CallError::NotFound) }
     }
 
     /// Waits until what has happened in calls is written; whether it is, after `patience`.
@@ -294,12 +368,18 @@ impl Gateway {
         let takes_calls = self.0.registry.shell().admission.is_open();
         let mut figures = Figures::new(takes_calls, self.is_ready());
         self.0.registry.count(&mut figures);
+        figures.archive_queue = self.0.registry.shell().archive.as_ref().map_or(0, Archive::taken);
         figures
     }
 
     /// Looks at a hosted room that is there, or would be made on first use.
     pub async fn room(&self, name: &str) -> Result<RoomView, RoomFailure> {
         self.0.registry.shell().rooms.view(name).await.ok_or(RoomFailure::NotFound)
+    }
+
+    /// Whether a hosted room would let someone with this token in.
+    pub async fn room_opens(&self, name: &str, token: Option<&Secret>) -> bool {
+        self.0.registry.shell().rooms.opens(name, token).await
     }
 
     /// Takes an SDP offer of someone who wants to come in, and answers it. Where many come, it may
@@ -358,6 +438,13 @@ impl Gateway {
             (watched, _) => watched?,
         };
         Ok(RoomWatch::new(name, participants, shell.watch()))
+    }
+
+    /// Watches all agents of an owner: what they tell, as their clients get it. Who watches is no
+    /// client, and holds no agent.
+    #[must_use]
+    pub fn watch_agents(&self, owner: UserId) -> OwnerWatch {
+        OwnerWatch::new(owner, self.0.registry.shell().watch(), self.0.over.clone())
     }
 
     /// The way to an agent of this owner that lives.

@@ -152,6 +152,17 @@ pub enum RoomNews {
     },
 }
 
+/// What an agent tells, for its owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentNews {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its own name.
+    pub name: Arc<str>,
+    /// What it tells.
+    pub stamped: Arc<Stamped>,
+}
+
 /// What the store says when it fails; for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{words}")]

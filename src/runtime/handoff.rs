@@ -9,7 +9,9 @@ use super::core::{Heritage, Stimulus};
 use super::driver::{Driver, Input};
 use super::gateway::Gateway;
 use super::handle::{CreateError, FindError, HandOffError, HandOffWish, Heir};
+use super::recording::Recording;
 use super::registry::Seat;
+use super::tracer::OpenTrace;
 use crate::agent::{CallStage, Command, Phase, Rejection, Snapshot};
 use crate::ids::{AgentId, UserId};
 use crate::rooms::RoomLink;
@@ -32,8 +34,12 @@ pub(super) struct Handover {
     heritage: Box<Heritage>,
     /// The room of the call in it.
     room: Option<RoomLink>,
+    /// The recording of that call, if it has one.
+    recording: Option<Recording>,
     /// The journal of the first agent, if it writes one.
     journal: Option<String>,
+    /// The trace of the call in it, if there are traces.
+    trace: Option<OpenTrace>,
     /// Told when all of it has arrived.
     arrived: oneshot::Sender<()>,
 }
@@ -133,14 +139,22 @@ impl Driver {
             return tracing::error!("a conversation was to be passed on, to nobody");
         };
         let room = heritage.has_call().then(|| self.room.take()).flatten();
+        let recording = room.as_ref().and_then(|_| self.recording.take());
         let journal = self.pen.as_ref().map(|pen| pen.file().to_owned());
-        permit.send(Input::TakeOver(Box::new(Handover { heritage, room, journal, arrived })));
+        let trace = self.tracer.pass_on();
+        let handover = Handover { heritage, room, recording, journal, trace, arrived };
+        permit.send(Input::TakeOver(Box::new(handover)));
     }
 
     pub(super) fn take_over(&mut self, handover: Handover, now: Instant) {
-        let Handover { heritage, room, journal, arrived } = handover;
+        let Handover { heritage, room, recording, journal, trace, arrived } = handover;
+        self.tracer.go_on_with(trace);
         if self.room.is_none() {
             self.room = room;
+        }
+        if self.recording.is_none() {
+            self.recording = recording;
+            self.recording.iter_mut().for_each(Recording::pause);
         }
         // Events are never refused.
         let _ = self.handle(Stimulus::TakenOver(heritage), journal.as_deref(), now);

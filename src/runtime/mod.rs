@@ -10,15 +10,18 @@ mod figures;
 mod gateway;
 mod handle;
 mod handoff;
+mod hooks;
 mod journal;
 mod ledger;
 mod news;
+mod recording;
 mod registry;
 mod retention;
 mod rooms;
 mod shell;
 mod sound;
 mod tally;
+mod tracer;
 mod update;
 
 pub use self::core::{Core, Effect, Heritage, Seed, Stimulus};
@@ -29,14 +32,19 @@ pub use archive::{ArchivePolicy, CallError};
 pub use figures::Figures;
 pub use gateway::{Gateway, Turn};
 pub use handle::{
-    AgentChange, AgentView, CommandError, CreateError, EnterError, FindError, HandOffError,
-    HandOffWish, Heir, ListError, NewAgent, NewMetadata, RoomNews, Stamped, StoreFailure,
-    Subscription, UpdateError,
+    AgentChange, AgentNews, AgentView, CommandError, CreateError, EnterError, FindError,
+    HandOffError, HandOffWish, Heir, ListError, NewAgent, NewMetadata, RoomNews, Stamped,
+    StoreFailure, Subscription, UpdateError,
+};
+pub use hooks::{
+    CreateWebhookError, FindWebhookError, IssuedWebhook, NewWebhook, WEBHOOKS_PER_OWNER_MAX,
+    Webhook, WebhookEvent, WebhookPolicy, WebhookUrl,
 };
 pub use journal::{
     Difference, Journal, JournalPolicy, Moment, Replay, ReplayError, Summary as ReplaySummary,
 };
-pub use news::RoomWatch;
+pub use news::{OwnerWatch, RoomWatch};
+pub use recording::{Recorded, RecordingPolicy, Recordings};
 pub use registry::AGENTS_MAX;
 pub use rooms::{
     CreateRoomError, FindRoomError, HostedRoom, IssuedRoom, NewRoom, ROOMS_PER_OWNER_MAX,

@@ -1,14 +1,15 @@
-//! What the page of a hosted room shows as it happens.
+//! What the page of a hosted room, and the owner of agents, are shown as it happens.
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::handle::{RoomNews, Stamped};
+use super::handle::{AgentNews, RoomNews, Stamped};
 use super::shell::News;
 use crate::agent::{Notification, Participant};
-use crate::ids::ParticipantId;
+use crate::ids::{ParticipantId, UserId};
 use crate::privacy::{Secret, SecretHash};
 
 /// A watch on one room.
@@ -41,8 +42,8 @@ impl RoomWatch {
                     return changed.is_ok().then(|| self.current());
                 }
                 news = self.news.recv() => match news {
-                    Ok(News { room, agent, name, stamped }) if room == self.room => {
-                        let stamped = in_public(stamped);
+                    Ok(News { agent, seen: Some(seen), stamped, .. }) if seen.room == self.room => {
+                        let (name, stamped) = (seen.shown_as, in_public(stamped));
                         return Some(RoomNews::Notification { agent, name, stamped });
                     }
                     Ok(_) => {}
@@ -56,6 +57,41 @@ impl RoomWatch {
         let participants = self.participants.borrow_and_update().clone();
         let known = |one: Participant| Participant { id: alias(&one.id), ..one };
         RoomNews::Participants(participants.into_iter().map(known).collect())
+    }
+}
+
+/// A watch on all agents of one owner, who may know what their clients know.
+#[derive(Debug)]
+pub struct OwnerWatch {
+    owner: UserId,
+    news: broadcast::Receiver<News>,
+    /// When agents tell nothing any more.
+    over: CancellationToken,
+}
+
+impl OwnerWatch {
+    pub(super) fn new(
+        owner: UserId,
+        news: broadcast::Receiver<News>,
+        over: CancellationToken,
+    ) -> Self {
+        Self { owner, news, over }
+    }
+
+    /// The next news. `None` when the gateway goes down, or when this watch has not kept up: then
+    /// it should be opened anew.
+    pub async fn next(&mut self) -> Option<AgentNews> {
+        loop {
+            let news = tokio::select! {
+                biased;
+                news = self.news.recv() => news.ok()?,
+                () = self.over.cancelled() => return None,
+            };
+            let News { owner, agent, name, stamped, .. } = news;
+            if owner == self.owner {
+                return Some(AgentNews { agent, name, stamped });
+            }
+        }
     }
 }
 

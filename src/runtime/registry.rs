@@ -35,7 +35,7 @@ pub(super) struct Registry {
 #[derive(Debug)]
 struct Entry {
     seat: Seat,
-    _task: Task,
+    task: Task,
 }
 
 /// The way to a live agent. Cheap to clone.
@@ -74,13 +74,14 @@ impl Registry {
         let (id, owner) = (record.id.clone(), record.owner.clone());
         let (clerk, changes, record) = Clerk::new(record, door.clone(), self.store.clone());
         driver.recorder.follow(record.clone());
+        driver.reporter.follow(record.clone());
         let seat = Seat { owner, record, changes, door, snapshot, finished };
         // The map is held until the entry is in it, so the task cannot leave before it has come.
         let mut agents = self.agents();
         let span = tracing::info_span!("agent", %id);
         let life = live(driver, clerk, Arc::downgrade(self), last_step).instrument(span);
         let task = tasks::spawn("agent", life);
-        agents.insert(id, Entry { seat: seat.clone(), _task: task });
+        agents.insert(id, Entry { seat: seat.clone(), task });
         seat
     }
 
@@ -102,6 +103,9 @@ impl Registry {
         for record in self.store.all_agents().await? {
             if let Some(at_ms) = record.expires_at_ms.filter(|at_ms| *at_ms <= now_ms) {
                 self.store.expire_agent(&record.id, at_ms).await?;
+                if let Some(hooks) = &self.shell.hooks {
+                    hooks.tell_expired(&record);
+                }
                 continue;
             }
             self.seat(record);
@@ -114,6 +118,7 @@ impl Registry {
     pub(super) fn count(&self, figures: &mut Figures) {
         for entry in self.agents().values() {
             figures.add(&entry.seat.snapshot.borrow());
+            figures.zombies += u64::from(entry.task.is_finished());
         }
     }
 
@@ -256,6 +261,7 @@ fn end_crashed(driver: &mut Driver) -> Exit {
     driver.clients.tell(Notification::Error { code: "AGENT_CRASHED", message });
     driver.clients.close();
     driver.count_crash();
+    driver.reporter.on_crash(&driver.name);
     Exit::Forget(Memory::None)
 }
 

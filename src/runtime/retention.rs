@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::journal::Journal;
+use super::recording::Recordings;
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
@@ -43,6 +44,22 @@ pub(super) fn keep_journals(journal: Journal, kept: Duration, period: Duration) 
         loop {
             ticks.tick().await;
             journal.sweep(kept).await;
+        }
+    })
+}
+
+/// Erases recordings that are over their time, at once and once in every `period`, for as long as
+/// the task is kept.
+pub(super) fn keep_recordings(recordings: Recordings, period: Duration) -> Task {
+    tasks::spawn("retention of recordings", async move {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match recordings.sweep().await {
+                Ok(count) => tracing::debug!(count, "erased old recordings"),
+                Err(error) => tracing::error!(%error, "old recordings could not be erased"),
+            }
         }
     })
 }

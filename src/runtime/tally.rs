@@ -1,8 +1,10 @@
 //! What agents tell their clients, counted for operators.
 
+use std::time::Duration;
+
 use super::driver::Driver;
-use crate::agent::{Notification, SpeakStatus, VoiceStatus};
-use crate::meter::{Counter, FAMILIES, Meter};
+use crate::agent::{Notification, Phase, RecordEntry, SpeakStatus, TurnRecord, VoiceStatus};
+use crate::meter::{Counter, FAMILIES, Meter, Wait};
 
 impl Driver {
     /// Counts what is told.
@@ -10,10 +12,27 @@ impl Driver {
         if let Some(counter) = counter_of(told) {
             self.shell.meter.count(counter);
         }
+        if let Notification::State { to: Phase::Ended, reason, .. } = told
+            && let Some(counter) = named("agents_ended", &reason.replace(' ', "_"))
+        {
+            self.shell.meter.count(counter);
+        }
     }
 
-    /// Counts the call that an agent was in whose task has panicked.
+    /// Counts what goes on record.
+    pub(super) fn tally_entry(&self, entry: &RecordEntry) {
+        if let RecordEntry::Tool(tool) = entry {
+            if let Some(counter) = named("tool_calls", tool.outcome.as_str()) {
+                self.shell.meter.count(counter);
+            }
+        } else if let RecordEntry::Turn(turn) = entry {
+            observe(&self.shell.meter, turn);
+        }
+    }
+
+    /// Counts the agent whose task has panicked, and the call that it was in.
     pub(super) fn count_crash(&self) {
+        self.shell.meter.count(Counter::AgentCrashed);
         if !self.room_url.is_empty() {
             self.shell.meter.count(Counter::CallCrashed);
         }
@@ -61,6 +80,8 @@ fn counter_of(told: &Notification) -> Option<Counter> {
         Notification::SpeakStatus { status: SpeakStatus::Interrupted, heard_ms, .. } => {
             (*heard_ms > 0).then_some(Counter::AnswerInterrupted)
         }
+        Notification::State { to, .. } => named("agent_transitions", to.as_str()),
+        Notification::VadStart { .. } => Some(Counter::SpeechStarted),
         Notification::Error { code, .. } | Notification::TranscriberFatalError { code, .. } => {
             named("model_errors", code)
         }
@@ -70,18 +91,30 @@ fn counter_of(told: &Notification) -> Option<Counter> {
             ..
         }
         | Notification::Status(_)
-        | Notification::State { .. }
         | Notification::ToolCall { .. }
         | Notification::CancelToolCall { .. }
         | Notification::RoomJoined { .. }
         | Notification::ParticipantJoined(_)
         | Notification::ParticipantLeft { .. }
         | Notification::RoomMessage { .. }
-        | Notification::VadStart { .. }
         | Notification::VadEnd { .. }
         | Notification::Transcript { .. }
         | Notification::Speak { .. }
         | Notification::Handoff { .. } => None,
+    }
+}
+
+/// What the caller has waited for, where somebody spoke and was answered.
+fn observe(meter: &Meter, turn: &TurnRecord) {
+    let Some(latency) = turn.latency() else { return };
+    for (wait, ms) in [
+        (Wait::Total, Some(latency.total_ms)),
+        (Wait::EndOfTurn, latency.end_of_turn_ms),
+        (Wait::Model, latency.model_ms),
+    ] {
+        if let Some(ms) = ms {
+            meter.observe_wait(wait, Duration::from_millis(ms));
+        }
     }
 }
 
@@ -103,7 +136,7 @@ fn named(family: &str, value: &str) -> Option<Counter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{ModelFailure, RoomFailure};
+    use crate::agent::{ModelFailure, RoomFailure, ToolOutcome};
     use crate::ids::{CallId, UtteranceId};
     use crate::privacy::Pii;
 
@@ -123,6 +156,46 @@ mod tests {
             let told = Notification::RoomLeft { call, room_url, reason: reason.to_owned() };
             assert_eq!(counter_of(&told), Some(counter), "{reason}");
         }
+    }
+
+    #[test]
+    fn every_state_that_an_agent_comes_into_is_counted() {
+        for (to, counter) in [
+            (Phase::Created, Counter::ToCreated),
+            (Phase::Connected, Counter::ToConnected),
+            (Phase::Active, Counter::ToActive),
+            (Phase::HandingOff, Counter::ToHandingOff),
+            (Phase::Ended, Counter::ToEnded),
+        ] {
+            let told = Notification::State { from: Phase::Connected, to, reason: "deleted" };
+            assert_eq!(counter_of(&told), Some(counter));
+        }
+    }
+
+    #[test]
+    fn every_outcome_of_a_tool_has_a_counter() {
+        for outcome in [
+            ToolOutcome::Completed,
+            ToolOutcome::Failed,
+            ToolOutcome::Timeout,
+            ToolOutcome::Interrupted,
+            ToolOutcome::Ended,
+        ] {
+            assert!(named("tool_calls", outcome.as_str()).is_some(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_turn_without_an_answer_is_nobodys_waiting() {
+        let meter = Meter::new();
+        let mut turn = TurnRecord { speech_end_ms: Some(100), ..TurnRecord::default() };
+        observe(&meter, &turn);
+        assert_eq!(meter.read_wait(Wait::Total).count(), 0);
+        (turn.turn_end_ms, turn.first_audio_ms) = (Some(600), Some(900));
+        observe(&meter, &turn);
+        let sum_us = |wait| meter.read_wait(wait).sum_us;
+        assert_eq!((sum_us(Wait::Total), sum_us(Wait::EndOfTurn)), (800_000, 500_000));
+        assert_eq!(sum_us(Wait::Model), 300_000);
     }
 
     #[test]

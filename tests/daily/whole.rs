@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use callbridge::agent::{Command, JoinRequest, Limits, Notification};
-use callbridge::api::{self, ApiConfig, Rates};
+use callbridge::api::{self, ApiConfig};
 use callbridge::ids::{AgentId, CallId, UserId};
 use callbridge::models::ModelProfile;
 use callbridge::privacy::Secret;
@@ -116,7 +116,7 @@ impl House {
 }
 
 async fn make_agent(gateway: &Gateway) -> String {
-    let config = ApiConfig { admin_token: None, rates: Rates::default() };
+    let config = ApiConfig::default();
     let router = api::router(gateway.clone(), config);
     let body =
         json!({"name": "Ida", "agentType": "HUMA-0.1", "metadata": {"voice": {"enabled": true}}});

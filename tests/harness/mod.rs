@@ -13,20 +13,23 @@ pub(crate) mod mind;
 pub(crate) mod raw;
 pub(crate) mod talk;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use callbridge::agent::Limits;
-use callbridge::api::{self, ApiConfig, Rates};
+use callbridge::api::{self, ApiConfig, IceServers, Rates};
 use callbridge::models::ModelProfile;
 use callbridge::privacy::Secret;
 use callbridge::rooms::{Rooms, RoomsConfig};
-use callbridge::runtime::{AdmissionPolicy, Gateway, Journal, Models, Shell};
+use callbridge::runtime::{
+    AdmissionPolicy, Gateway, Journal, Models, RecordingPolicy, Recordings, Shell, WebhookPolicy,
+};
 use callbridge::store::Store;
 use callbridge::sys::tasks::{self, Task};
+use callbridge::traces::Traces;
 use conformance::Conformance;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -59,13 +62,33 @@ struct Setup {
     model: Option<ModelProfile>,
     /// Where agents' lives are written down, if they are.
     journal: Option<Journal>,
+    /// Where traces of calls are sent, if they are.
+    traces: Option<Traces>,
+    /// Where calls are recorded, if they may be.
+    recordings: Option<RecordingPolicy>,
     /// Whether new calls are taken.
     admission: AdmissionPolicy,
+    /// Where webhooks may lead.
+    webhooks: WebhookPolicy,
+    /// The servers that callers are told of.
+    ice: IceServers,
+    /// Whether a proxy on this machine is believed.
+    trusts_loopback: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { open: true, model: None, journal: None, admission: AdmissionPolicy::OPEN }
+        Self {
+            open: true,
+            model: None,
+            journal: None,
+            traces: None,
+            recordings: None,
+            admission: AdmissionPolicy::OPEN,
+            webhooks: WebhookPolicy::default(),
+            ice: IceServers::default(),
+            trusts_loopback: false,
+        }
     }
 }
 
@@ -117,10 +140,42 @@ impl House {
         Self::build(store, Rates::default(), Setup { model, journal, ..Setup::default() }).await
     }
 
+    /// As `with_model`, with traces of every call.
+    pub(crate) async fn traced(model_url: &str, traces: Traces) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        let (model, traces) = (Some(ModelProfile::local(model_url)), Some(traces));
+        Self::build(store, Rates::default(), Setup { model, traces, ..Setup::default() }).await
+    }
+
+    /// The same as `with_model`, and calls may be recorded.
+    pub(crate) async fn recording(model_url: &str, policy: RecordingPolicy) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        let (model, recordings) = (Some(ModelProfile::local(model_url)), Some(policy));
+        Self::build(store, Rates::default(), Setup { model, recordings, ..Setup::default() }).await
+    }
+
     /// A gateway that refuses new calls by this policy.
     pub(crate) async fn admitting(admission: AdmissionPolicy) -> Self {
         let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         Self::build(store, Rates::default(), Setup { admission, ..Setup::default() }).await
+    }
+
+    /// A gateway over this store whose webhooks may lead to this machine.
+    pub(crate) async fn hooking(store: Store) -> Self {
+        let webhooks = WebhookPolicy { private: true };
+        Self::build(store, Rates::default(), Setup { webhooks, ..Setup::default() }).await
+    }
+
+    /// A gateway that believes proxies on this machine.
+    pub(crate) async fn behind_proxy(rates: Rates) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        Self::build(store, rates, Setup { trusts_loopback: true, ..Setup::default() }).await
+    }
+
+    /// As off loopback, and callers are told of these servers for ICE.
+    pub(crate) async fn recommending(ice: IceServers) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        Self::build(store, Rates::default(), Setup { open: false, ice, ..Setup::default() }).await
     }
 
     async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
@@ -138,8 +193,15 @@ impl House {
         let models = Models { default: "none".into(), profiles };
         let shell = Shell::new(rooms.expect("a media port"), models, Limits::default());
         let shell = shell.journaling(setup.journal).admitting(setup.admission);
+        let shell = shell.hooking(setup.webhooks);
+        let shell = shell.tracing(setup.traces);
+        let recordings = setup.recordings.map(|policy| Recordings::open(policy, &shell.meter));
+        let shell = shell.recording(recordings.transpose().expect("a folder"));
         let gateway = Gateway::start(shell, store).await.expect("a gateway");
-        let config = ApiConfig { admin_token: Some(Secret::new(ADMIN)), rates };
+        let admin_token = Some(Secret::new(ADMIN));
+        let trusted = setup.trusts_loopback.then(|| IpAddr::from([127, 0, 0, 1]).into());
+        let trusted_proxies = trusted.into_iter().collect();
+        let config = ApiConfig { admin_token, rates, ice: setup.ice, trusted_proxies };
         let router = api::router(gateway.clone(), config);
         let (_, document) = ask(&router, Request::get("/openapi.json").body(Body::empty())).await;
         let described = Conformance(serde_json::from_str(&document).expect("a document"));

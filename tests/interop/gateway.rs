@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use callbridge::sys::tls;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -27,7 +27,7 @@ pub(crate) struct Gateway {
 }
 
 /// What a gateway is told beyond what all of these are: variables and their values.
-type Settings = &'static [(&'static str, &'static str)];
+type Settings = Vec<(&'static str, String)>;
 
 /// Who is in a room, as its page is told.
 pub(crate) struct RoomWatch {
@@ -55,11 +55,23 @@ impl Gateway {
     }
 
     /// Starts one with these settings.
-    pub(crate) async fn start_with(settings: Settings) -> Self {
+    pub(crate) async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        Self::start_as(settings, Client::builder()).await
+    }
+
+    /// Starts one whose certificate is issued by this authority.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn start_trusted(settings: &[(&'static str, &str)], root: &Path) -> Self {
+        let root = Certificate::from_pem(&std::fs::read(root).unwrap()).unwrap();
+        Self::start_as(settings, Client::builder().tls_certs_only([root])).await
+    }
+
+    async fn start_as(settings: &[(&'static str, &str)], http: ClientBuilder) -> Self {
         tls::choose_cryptography();
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), settings).await;
-        let http = Client::builder().connect_timeout(PATIENCE).build().unwrap();
+        let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let process = Process::start(folder.path(), &settings).await;
+        let http = http.connect_timeout(PATIENCE).build().unwrap();
         Self { process, folder, settings, http }
     }
 
@@ -76,7 +88,7 @@ impl Gateway {
 
     /// Starts another one on the same database.
     pub(crate) async fn restart(&mut self) {
-        self.process = Process::start(self.folder.path(), self.settings).await;
+        self.process = Process::start(self.folder.path(), &self.settings).await;
     }
 
     /// Asks the gateway to end, as an operator does.
@@ -246,7 +258,7 @@ impl RoomWatch {
 }
 
 impl Process {
-    async fn start(folder: &Path, settings: Settings) -> Self {
+    async fn start(folder: &Path, settings: &Settings) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_callbridge"))
             .arg("serve")
             // Away from any settings file of the developer's.
@@ -258,7 +270,7 @@ impl Process {
             .env("CALLBRIDGE_MODEL", "local")
             .env("CALLBRIDGE_GRACE_CLIENT_SECONDS", "1")
             .env("CALLBRIDGE_LOG", "warn")
-            .envs(settings.iter().copied())
+            .envs(settings.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -7,6 +7,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod console;
 mod flows;
 #[allow(dead_code, reason = "each test program uses its part of it")]
 mod gateway;
@@ -15,8 +16,10 @@ mod handoff;
 mod lan;
 mod page;
 mod peer;
+mod private;
 #[path = "../harness/raw.rs"]
 mod raw;
+mod relay;
 mod sound;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use super::peer::{Agent, Peer, chromium, fixture};
 use super::sound::{missed, words_in, write_microphone};
 
 /// Held by each test with browsers: two of them at once starve their calls on a small machine.
-static TURN: Mutex<()> = Mutex::const_new(());
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn the_room_page_works_in_a_browser() {
@@ -264,7 +264,7 @@ fn is_heard(said: &str, heard: &str) -> bool {
 }
 
 /// A microphone into which somebody asks for the time, now and then.
-fn question(gateway: &Gateway) -> PathBuf {
+pub(crate) fn question(gateway: &Gateway) -> PathBuf {
     let microphone = gateway.folder().join("microphone.wav");
     write_microphone(&fixture("what-time-is-it"), &microphone);
     microphone

@@ -132,7 +132,12 @@ impl Agent {
 
     /// Connects a client to an agent that is there.
     pub(crate) async fn connect(gateway: &Gateway, id: String) -> Self {
-        let mut peer = Peer::node("agent.cjs", &[gateway.url(), &id, KEY]);
+        Self::connect_by(Command::new("node"), gateway, id).await
+    }
+
+    /// The same by a Node.js of one's own.
+    pub(crate) async fn connect_by(node: Command, gateway: &Gateway, id: String) -> Self {
+        let mut peer = Peer::node_by(node, "agent.cjs", &[gateway.url(), &id, KEY]);
         let first = peer.next().await;
         assert_eq!(first, json!({"connected": true}));
         Self { id, peer }
@@ -164,6 +169,14 @@ impl Agent {
             told["event"]["type"] == "error"
         };
         self.peer.until("an error", is_error).await["event"].take()
+    }
+
+    /// Sends a message, and waits until it is taken.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn send(&mut self, message: Value) {
+        self.peer.order(&message.to_string()).await;
+        let told = self.peer.until("ack", |told| told.get("ack").is_some()).await;
+        assert_eq!(told["ack"], json!({"ok": true}));
     }
 
     /// Leaves the room; gives the event that says so.

@@ -46,7 +46,7 @@ async function mend(page, requests, restarts) {
   await page.getByRole("status").filter({ hasText: "In the call" }).waitFor();
   await question(page, before);
   const states = await page.evaluate(() => window.shown.states.splice(0));
-  const entered = requests.filter((one) => one.endsWith("/whip")).length;
+  const entered = requests.filter((one) => /^POST .*\/whip$/.test(one)).length;
   const peers = await page.evaluate(() => window.peers.map((peer) => peer.connectionState));
   return { states, entered, restarts: restarts.length, peers };
 }

@@ -14,6 +14,9 @@ BEYOND_SCHEMAS = {
     "must not have a key prototype",
     "must be one of: silent",  # the model profiles of the gateway that is asked
     "the cursor is none that this list has given",
+    "must be an http or https URL without a user",
+    "must not lead to a private address",
+    "must be false: this gateway records nothing, for recordings.directory is unset",
 }
 
 

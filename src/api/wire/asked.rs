@@ -11,8 +11,8 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::agent::SUPPRESSIONS;
-use super::words::AgentTypeWord;
+use super::agent::{CONSENT_MAX, SUPPRESSIONS};
+use super::words::{AgentTypeWord, WebhookEventWord};
 
 /// What a new agent is made from.
 #[derive(ToSchema)]
@@ -171,6 +171,54 @@ struct VoiceSchema {
     /// The voice, by the model's name for it; `model.voice` goes before it.
     #[schema(min_length = 1, max_length = 128)]
     voice_id: Option<String>,
+    #[schema(inline)]
+    recording: Option<RecordingSchema>,
+}
+
+/// Whether the agent's calls are recorded, and as what: stereo at 24 kHz, left the participants,
+/// right the agent as far as it is heard. A call that is handed over has one recording, of the time
+/// with agents that ask for it. Refused where the gateway has no `recordings.directory`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct RecordingSchema {
+    /// Whether they are; false unless given. Refused without `consent`.
+    enabled: Option<bool>,
+    #[schema(inline)]
+    format: Option<RecordingFormatWord>,
+    #[schema(inline)]
+    consent: Option<ConsentSchema>,
+}
+
+/// Opus in Ogg, which is usual, or WAV.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+enum RecordingFormatWord {
+    Ogg,
+    Wav,
+}
+
+/// That those who are recorded have agreed.
+struct ConsentSchema;
+
+impl PartialSchema for ConsentSchema {
+    fn schema() -> RefOr<Schema> {
+        let told = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(CONSENT_MAX));
+        let stated = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
+        let null = ObjectBuilder::new().schema_type(Type::Null);
+        let either = AnyOfBuilder::new().item(told).item(stated).item(null);
+        let about = "That those who are recorded have agreed: true, or how. Without it nothing is \
+            recorded.";
+        RefOr::T(either.description(Some(about)).into())
+    }
+}
+
+impl ToSchema for ConsentSchema {
+    fn name() -> Cow<'static, str> {
+        "Consent".into()
+    }
 }
 
 /// How the agent thinks.
@@ -410,6 +458,20 @@ pub(in crate::api) struct NewRoomSchema {
     open: Option<bool>,
 }
 
+/// A new webhook.
+#[derive(ToSchema)]
+#[schema(as = NewWebhook)]
+pub(in crate::api) struct NewWebhookSchema {
+    /// Where to deliver. Unless the operator allows it, it must not lead to a private address.
+    #[schema(max_length = 2048, pattern = r"^https?://\S+$", example = "https://example.com/hook")]
+    url: String,
+    /// What to tell; everything unless given.
+    #[schema(min_items = 1, max_items = 4)]
+    events: Option<Vec<WebhookEventWord>>,
+    #[schema(max_length = 200)]
+    description: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -420,6 +482,7 @@ mod tests {
     use crate::api::wire::fields::tests::asked_for;
     use crate::api::wire::{
         AgentChangeBody, BadBody, HandOffBody, NewAgentBody, NewKeyBody, NewRoomBody, NewUserBody,
+        NewWebhookBody,
     };
 
     #[test]
@@ -437,6 +500,12 @@ mod tests {
         agree::<NewUserSchema>(user, |bytes| NewUserBody::parse(bytes).map(|_| ()));
         let key = json!({"name": "laptop", "expiresAt": "2100-01-31T12:00:00Z"});
         agree::<NewKeySchema>(key, |bytes| NewKeyBody::parse(bytes).map(|_| ()));
+    }
+
+    #[test]
+    fn a_new_webhook_is_described_as_it_is_read() {
+        let webhook = json!({"url": "http://x", "events": ["call.ended"], "description": "d"});
+        agree::<NewWebhookSchema>(webhook, |bytes| NewWebhookBody::parse(bytes).map(|_| ()));
     }
 
     #[test]
@@ -459,7 +528,10 @@ mod tests {
     fn metadata() -> Value {
         json!({
             "className": "c", "personality": "p", "instructions": "i", "routerType": "random",
-            "voice": {"enabled": true, "voiceId": "v"},
+            "voice": {
+                "enabled": true, "voiceId": "v",
+                "recording": {"enabled": false, "format": "wav", "consent": "announced"},
+            },
             "model": {
                 "profile": "p", "voice": "v", "greeting": "g",
                 "turnDetection": {"type": "semantic_vad"}, "trimSilence": true,
@@ -529,7 +601,12 @@ mod tests {
             }
             for (bound, by) in [("minLength", -1), ("maxLength", 1)] {
                 let Some(length) = schema[bound].as_i64() else { continue };
-                let start = if schema["pattern"].to_string().contains('@') { "a@b" } else { "x" };
+                let pattern = schema["pattern"].to_string();
+                let start = match () {
+                    () if pattern.contains('@') => "a@b",
+                    () if pattern.contains("http") => "http://x",
+                    () => "x",
+                };
                 let text = |length: i64| {
                     let length = usize::try_from(length).expect("a length");
                     let text = format!("{start}{}", "x".repeat(length));
@@ -558,7 +635,9 @@ mod tests {
             let list = |length: u64| {
                 let entry = |n| {
                     let mut entry = entry.clone();
-                    entry["name"] = json!(format!("n{n}"));
+                    if entry.is_object() {
+                        entry["name"] = json!(format!("n{n}"));
+                    }
                     entry
                 };
                 Value::Array((0..length).map(entry).collect())

@@ -92,6 +92,16 @@ pub(in crate::api) enum RoomEvent<'a> {
     },
 }
 
+/// One event of one of an owner's agents.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct FeedEvent<'a> {
+    pub(in crate::api) agent_id: &'a str,
+    pub(in crate::api) agent_name: &'a str,
+    /// As the agent's clients get it.
+    pub(in crate::api) event: ServerEvent<'a>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{json, to_value};

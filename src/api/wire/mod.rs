@@ -12,6 +12,7 @@ mod image;
 mod message;
 mod room;
 mod strict;
+mod webhook;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -24,21 +25,23 @@ pub(super) use agent::{
 };
 pub(super) use asked::{
     AgentChangeSchema, HandOffSchema, NewAgentSchema, NewKeySchema, NewRoomSchema, NewUserSchema,
+    NewWebhookSchema,
 };
 pub(super) use call::{
     CallSummaryBody, CallsBody, CallsQuery, GatewayShareBody, LatencyBody, LineBody, PastCallBody,
     PastHandOffBody, ToolCallBody, TurnBody,
 };
 pub(super) use change::{AgentChangeBody, HandOffBody, SuccessorBody};
-pub(super) use event::{EventKind, ParticipantBody, RoomEvent, ServerEvent};
+pub(super) use event::{EventKind, FeedEvent, ParticipantBody, RoomEvent, ServerEvent};
 pub(super) use fields::{BadBody, Mistake};
 pub(super) use frame::{Ack, AckFrame, AckName, Carried, read_event, read_frame};
 #[cfg(test)]
 pub(super) use message::MESSAGE_TYPES;
 pub(super) use message::{ClientMessage, Generation, MESSAGE};
 pub(super) use room::{IssuedRoomBody, NewRoomBody, RoomBody, RoomsBody};
-pub(super) use words::RoomEventSchema;
+pub(super) use webhook::{IssuedWebhookBody, NewWebhookBody, WebhookBody, WebhooksBody};
 use words::{ActivityWord, AgentTypeWord, HealthWord, StageWord, StateWord};
+pub(super) use words::{FeedEventSchema, RoomEventSchema};
 
 /// The envelope of every error that REST answers.
 #[derive(Debug, Serialize, ToSchema)]

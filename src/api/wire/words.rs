@@ -60,6 +60,15 @@ pub(in crate::api) struct RoomEventSchema {
     data: String,
 }
 
+/// One server-sent event of an owner's agents.
+#[derive(ToSchema)]
+#[schema(as = FeedEvent)]
+pub(in crate::api) struct FeedEventSchema {
+    /// JSON: `{"agentId", "agentName", "event"}`, where `event` is what the agent's clients get.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// Who has said something.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -85,4 +94,18 @@ pub(super) enum OutcomeWord {
     Timeout,
     Interrupted,
     Ended,
+}
+
+/// What a webhook may be told of.
+#[derive(ToSchema)]
+#[schema(as = WebhookEvent)]
+pub(super) enum WebhookEventWord {
+    #[schema(rename = "call.started")]
+    CallStarted,
+    #[schema(rename = "call.ended")]
+    CallEnded,
+    #[schema(rename = "agent.ended")]
+    AgentEnded,
+    #[schema(rename = "transcriber.failed")]
+    TranscriberFailed,
 }

@@ -1,7 +1,7 @@
 //! What a core puts out, as one line each: words in full, sound by its fingerprint.
 
 use crate::agent::{ModelAction, Notification, RecordEntry, Rejection};
-use crate::media::{Frame24k, OpusPacket};
+use crate::media::{Frame24k, OpusPacket, Taped};
 use crate::privacy::Pii;
 use crate::runtime::core::Effect;
 
@@ -25,8 +25,12 @@ pub(super) fn of_effect(effect: &Effect) -> String {
         }
         Effect::Instruct(action) => format!("instruct {action:?}{}", quoted(words_given(action))),
         Effect::CloseModel => "close the model".to_owned(),
-        Effect::Hear(heard) => of_frame(&heard.frame),
+        Effect::Hear(heard) => format!("hear {}", of_frame(&heard.frame)),
         Effect::Send(packet) => of_packet(packet),
+        Effect::BeginTape { call, .. } => format!("tape {call}"),
+        Effect::Tape(Taped { at, side, frame }) => {
+            format!("tape {side:?} at {at} {}", of_frame(frame))
+        }
         Effect::CloseClients => "close clients".to_owned(),
         Effect::Record { call, entry } => {
             format!("record {call} {entry:?}{}", quoted(words_recorded(entry)))
@@ -40,7 +44,7 @@ pub(super) fn of_effect(effect: &Effect) -> String {
 
 fn of_frame(frame: &Frame24k) -> String {
     let bytes = frame.iter().flat_map(|sample| sample.to_le_bytes());
-    format!("hear {:016x}", fingerprint(bytes))
+    format!("{:016x}", fingerprint(bytes))
 }
 
 fn of_packet(packet: &OpusPacket) -> String {

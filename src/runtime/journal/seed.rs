@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::shapes::lists;
 use crate::agent::{
-    AgentSpec, BargeIn, Detector, Hearing, Limits, ModelSpec, NoiseSuppression, ToolSpec,
-    TurnDetection,
+    AgentSpec, BargeIn, Detector, Hearing, Limits, ModelSpec, NoiseSuppression, RecordingFormat,
+    RecordingSpec, ToolSpec, TurnDetection,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +20,23 @@ pub(super) struct AgentSpecDef {
     voice_enabled: bool,
     #[serde(with = "ModelSpecDef")]
     model: ModelSpec,
+    #[serde(with = "recording", default)]
+    recording: Option<RecordingSpec>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RecordingSpec")]
+struct RecordingSpecDef {
+    #[serde(with = "RecordingFormatDef")]
+    format: RecordingFormat,
+    consent: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RecordingFormat", rename_all = "snake_case")]
+enum RecordingFormatDef {
+    Ogg,
+    Wav,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,4 +131,31 @@ pub(super) struct LimitsDef {
 
 lists! {
     tools of ToolSpec as "ToolSpecDef";
+}
+
+mod recording {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{RecordingSpec, RecordingSpecDef};
+
+    #[derive(Serialize)]
+    struct Lent<'a>(#[serde(with = "RecordingSpecDef")] &'a RecordingSpec);
+
+    #[derive(Deserialize)]
+    struct Own(#[serde(with = "RecordingSpecDef")] RecordingSpec);
+
+    #[expect(clippy::ref_option, reason = "serde's own shape")]
+    pub(super) fn serialize<S: Serializer>(
+        of: &Option<RecordingSpec>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        of.as_ref().map(Lent).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D>(from: D) -> Result<Option<RecordingSpec>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        Ok(Option::<Own>::deserialize(from)?.map(|Own(recording)| recording))
+    }
 }
