@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 
 use super::backoff;
 use super::calls::{CallTally, Calls};
@@ -17,7 +18,7 @@ use crate::ids::{CallId, DeliveryId, UserId, WebhookId};
 use crate::meter::{Counter, Meter};
 use crate::runtime::archive::SHUTDOWN;
 use crate::store::{ArchivedCall, DeliveryRecord, Message, Store, StoreError};
-use crate::sys::{clock, entropy};
+use crate::sys::{clock, entropy, tasks};
 
 /// Whoever delivers: one task for all webhooks.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Postman {
     courier: Courier,
     calls: Calls,
     outbox: Outbox,
+    /// Each is a task of its own. What waited for the store in here, and was polled only between
+    /// two news, could hold the connection that the news wait for.
     under_way: FuturesUnordered<BoxFuture<'static, Attempt>>,
 }
 
@@ -55,6 +58,8 @@ enum Outcome {
     Gone,
     /// The store did not tell what is to be delivered.
     Unknown(StoreError),
+    /// The attempt itself broke down.
+    Broken(JoinError),
 }
 
 impl Postman {
@@ -223,6 +228,10 @@ impl Postman {
                 tracing::error!(%error, "a delivery could not be read; trying again");
                 self.outbox.postpone(&errand, clock::now() + STORE_PAUSE);
             }
+            Outcome::Broken(error) => {
+                tracing::error!(%error, "an attempt to deliver broke down; trying again");
+                self.outbox.postpone(&errand, clock::now() + STORE_PAUSE);
+            }
         }
     }
 
@@ -263,19 +272,24 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Makes one attempt.
+/// Makes one attempt, in a task that ends with whoever waits for it.
 fn attempt(store: Store, courier: Courier, errand: Errand) -> BoxFuture<'static, Attempt> {
+    let delivery = tasks::spawn("delivery", deliver(store, courier, errand.id.clone()));
     Box::pin(async move {
-        let outcome = match store.letter(&errand.id).await {
-            Ok(Some(letter)) => match courier.post(&errand.id, letter).await {
-                Ok(()) => Outcome::Taken,
-                Err(error) => Outcome::Failed(error),
-            },
-            Ok(None) => Outcome::Gone,
-            Err(error) => Outcome::Unknown(error),
-        };
+        let outcome = delivery.await.unwrap_or_else(Outcome::Broken);
         Attempt { errand, outcome }
     })
+}
+
+async fn deliver(store: Store, courier: Courier, id: DeliveryId) -> Outcome {
+    match store.letter(&id).await {
+        Ok(Some(letter)) => match courier.post(&id, letter).await {
+            Ok(()) => Outcome::Taken,
+            Err(error) => Outcome::Failed(error),
+        },
+        Ok(None) => Outcome::Gone,
+        Err(error) => Outcome::Unknown(error),
+    }
 }
 
 /// 32 random bits.
@@ -298,6 +312,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::AgentId;
     use crate::privacy::Secret;
     use crate::runtime::hooks::outbox::DELIVERIES_CAPACITY;
     use crate::store::WebhookRecord;
@@ -362,6 +377,24 @@ mod tests {
         assert_eq!(postman.outbox.poll_timeout(), None);
     }
 
+    /// The store has one connection here.
+    #[tokio::test]
+    async fn news_come_through_while_deliveries_wait_for_the_store() {
+        let (postman, store) = postman().await;
+        let (queue, inbox) = mpsc::channel(40);
+        let running = tasks::spawn("postman", postman.run(inbox));
+        for _ in 0..30 {
+            let what = What::AgentEnded { reason: "ttl".into() };
+            let news = News { whose: whose(), at_ms: 1, what };
+            queue.send(Item::News(Box::new(news))).await.unwrap();
+        }
+        let (reply, done) = tokio::sync::oneshot::channel();
+        queue.send(Item::Stop(reply)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), done).await.unwrap().unwrap();
+        running.await.unwrap();
+        assert_eq!(store.waiting_deliveries().await.unwrap().len(), 30);
+    }
+
     #[tokio::test]
     async fn a_failing_store_loses_news_and_says_so() {
         let (mut postman, store) = postman().await;
@@ -386,6 +419,11 @@ mod tests {
         store.insert_webhook(&webhook, 1).await.unwrap();
         let courier = Courier::new(false).unwrap();
         (Postman::new(store.clone(), Meter::new(), courier).await.unwrap(), store)
+    }
+
+    fn whose() -> Whose {
+        let agent_name = "Ada".to_owned();
+        Whose { owner: owner(), agent: AgentId::new("agt_1"), agent_name, user_id: None }
     }
 
     fn told(event: WebhookEvent) -> Told<'static> {
