@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::http::Method;
 use callbridge::media::OpusPacket;
 use callbridge::rooms::whip;
 use callbridge::sys::tasks::{self, Task};
@@ -16,7 +17,9 @@ use crate::harness::{House, KEY};
 /// An agent that has answered, still in its call.
 pub(crate) struct Call {
     client: Raw,
-    _caller: Task,
+    /// Its id.
+    pub(crate) agent: String,
+    caller: Task,
 }
 
 impl Call {
@@ -34,13 +37,25 @@ impl Call {
                             "result": {"weather": WEATHER}});
         client.say(result).await;
         client.spoken().await;
-        Self { client, _caller: caller }
+        Self { client, agent, caller }
     }
 
-    /// The agent leaves.
+    /// Goes on with a new agent.
+    pub(crate) async fn handed_off(self, house: &House, address: SocketAddr) -> Self {
+        let Self { mut client, agent: first, caller } = self;
+        let path = format!("/api/agents/{first}/handoff");
+        let handed = house.ask(Method::POST, &path, Some(json!({"to": agent()}))).await.json();
+        client.event("handoff").await;
+        let agent = handed["to"].as_str().expect("an id").to_owned();
+        let client = Raw::connect(&format!("http://{address}"), KEY, &agent).await;
+        Self { client, agent, caller }
+    }
+
+    /// The agent leaves, and the caller after it.
     pub(crate) async fn leave(mut self) {
         self.client.say(json!({"type": "leave-room"})).await;
         self.client.event("room_left").await;
+        drop(self.caller);
     }
 }
 

@@ -65,6 +65,35 @@ async fn a_call_is_one_trace_with_its_turn_its_tool_and_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_handed_off_stays_one_trace() {
+    let model = Server::start().await;
+    let mut collector = Collector::start(StatusCode::OK).await;
+    let traces = Traces::open(&collector.url).expect("an address");
+    let mut house = House::traced(&model.url(), traces).await;
+    let address = house.serve().await;
+    let first = Call::answered(&house, address).await;
+    let giver = first.agent.clone();
+    let second = first.handed_off(&house, address).await;
+    let heir = second.agent.clone();
+    second.leave().await;
+    assert_eq!(house.gateway.drain(Duration::from_secs(5)).await, []);
+
+    let sent = collector.sent();
+    let spans = spans(&sent);
+    let call = one(&spans, "call");
+    assert!(spans.iter().all(|span| span.trace_id == call.trace_id));
+    let handoff = one(&spans, "handoff");
+    assert_eq!(handoff.parent_span_id, call.span_id);
+    assert_eq!(attribute(handoff, "callbridge.handoff.to"), heir);
+    for (name, by) in [("turn", &giver), ("handoff", &giver), ("call", &heir)] {
+        assert_eq!(attribute(one(&spans, name), "callbridge.agent.id"), by, "{name}");
+    }
+    let sessions: Vec<_> = spans.iter().filter(|span| span.name == "model session").collect();
+    let by: Vec<_> = sessions.iter().map(|span| attribute(span, "callbridge.agent.id")).collect();
+    assert_eq!(by, [&giver, &heir], "each has its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_refuses_everything_is_nothing_to_a_call() {
     let model = Server::start().await;
     let mut collector = Collector::start(StatusCode::SERVICE_UNAVAILABLE).await;
