@@ -192,8 +192,12 @@ impl Ear {
         if matches!(self.stage, Stage::Connecting { .. }) {
             return None;
         }
-        if matches!(self.stage, Stage::Parting { .. }) {
-            self.stage = Stage::Up;
+        match self.stage {
+            Stage::Parting { .. } => self.stage = Stage::Up,
+            // Who is heard is not silent, though the engine has not found out yet where they are.
+            // If it never does it fails, and the leg is lost by that.
+            Stage::Wavering { .. } => self.stage = Stage::Wavering { deadline: after(SILENCE) },
+            Stage::Connecting { .. } | Stage::Up => {}
         }
         let header = packet.header;
         let packet = OpusPacket {
