@@ -21,8 +21,8 @@ use crate::models::dialect::Dialect;
 use crate::models::local::{LocalModel, LocalModelConfig};
 use crate::rooms::{DailyConfig, PlacesConfig, Rooms, RoomsConfig as HostedConfig};
 use crate::runtime::{
-    AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, RecordingPolicy,
-    Recordings, Shell, WebhookPolicy,
+    AdmissionPolicy, ArchivePolicy, Gateway, Journal, JournalPolicy, Models, RecordingBucket,
+    RecordingPolicy, Recordings, Shell, WebhookPolicy,
 };
 use crate::store::Store;
 use crate::sys::clock;
@@ -179,9 +179,19 @@ fn open_traces(config: &Config) -> anyhow::Result<Option<Traces>> {
 /// Where calls are recorded, if a folder is named for it.
 async fn open_recordings(config: &Config, meter: Meter) -> anyhow::Result<Option<Recordings>> {
     let Some(recordings) = config.recordings.clone() else { return Ok(None) };
-    let RecordingsConfig { directory, kept, longest } = recordings;
+    let RecordingsConfig { directory, kept, longest, bucket } = recordings;
     let name = directory.display().to_string();
-    let policy = RecordingPolicy { directory, kept, longest };
+    let bucket = bucket.map(|bucket| RecordingBucket {
+        endpoint: bucket.endpoint,
+        region: bucket.region,
+        name: bucket.name,
+        prefix: bucket.prefix,
+        path_style: bucket.path_style,
+        access_key: bucket.access_key,
+        secret_key: bucket.secret_key,
+        keep_local: bucket.keep_local,
+    });
+    let policy = RecordingPolicy { directory, kept, longest, bucket };
     let opened = tasks::spawn_blocking(move || Recordings::open(policy, &meter)).await?;
     opened.map(Some).with_context(|| format!("the folder of recordings, {name}, cannot be used"))
 }

@@ -207,6 +207,8 @@ counters! {
     recording_frames_dropped by "reason" { RecordingFrameQueue "queue" RecordingFrameLate "late" }
     /// Bytes of sound that recordings have written.
     recording_bytes by "" { RecordingBytes "" }
+    /// Attempts to bring recordings to the object storage, by what became of them.
+    recording_uploads by "outcome" { RecordingUploaded "uploaded" RecordingUploadFailed "failed" }
 }
 
 /// Counts durations by stage, and what happens. Clones count together.

@@ -232,7 +232,7 @@ async fn house() -> (TempDir, Mind, House) {
     let (folder, mind) = (tempfile::tempdir().expect("a folder"), Mind::open().await);
     let directory = folder.path().to_owned();
     let (kept, longest) = (Duration::from_hours(24), Duration::from_hours(1));
-    let policy = RecordingPolicy { directory, kept, longest };
+    let policy = RecordingPolicy { directory, kept, longest, bucket: None };
     let house = House::recording(&mind.url(), policy).await;
     (folder, mind, house)
 }

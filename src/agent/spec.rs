@@ -49,6 +49,15 @@ impl RecordingFormat {
             Self::Wav => "wav",
         }
     }
+
+    /// The media type of its files.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Ogg => "audio/ogg",
+            Self::Wav => "audio/wav",
+        }
+    }
 }
 
 /// The model behind an agent. `None` leaves a choice to the profile.

@@ -167,7 +167,7 @@ impl From<CallError> for ApiError {
             CallError::NotFound => Self::not_found(&error.to_string()),
             CallError::Store(reason) => Self::store(&reason),
             CallError::Files(error) => {
-                tracing::error!(%error, "a request failed in the folder of recordings");
+                tracing::error!(%error, "a request failed where recordings lie");
                 let message = "the recordings cannot be reached";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
             }

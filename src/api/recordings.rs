@@ -1,16 +1,11 @@
 //! Recordings over REST: the sound of a past call, whole or in part, its event log, its erasure.
 
-use std::io::SeekFrom;
 use std::ops::Range;
-use std::path::Path as FilePath;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,9 +14,8 @@ use super::auth::Owner;
 use super::body::Path;
 use super::error::ApiError;
 use super::wire::ErrorBody;
-use crate::agent::RecordingFormat;
 use crate::ids::CallId;
-use crate::runtime::CallError;
+use crate::runtime::{CallError, Source};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(hear, erase)).routes(routes!(read_events))
@@ -63,11 +57,7 @@ async fn hear(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let recorded = api.gateway.recording(&owner, &CallId::new(id)).await?;
-    let kind = match recorded.format {
-        RecordingFormat::Ogg => "audio/ogg",
-        RecordingFormat::Wav => "audio/wav",
-    };
-    serve_file(&recorded.sound, kind, headers.get(header::RANGE)).await
+    serve(recorded.sound, recorded.format.media_type(), headers.get(header::RANGE)).await
 }
 
 /// Read what happened when in a recorded call
@@ -92,7 +82,8 @@ async fn read_events(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let recorded = api.gateway.recording(&owner, &CallId::new(id)).await?;
-    serve_file(&recorded.events, "application/x-ndjson", None).await
+    let events = recorded.events.ok_or(CallError::NotFound)?;
+    serve(events, "application/x-ndjson", None).await
 }
 
 /// Erase the recording of a past call
@@ -121,8 +112,8 @@ async fn erase(
 }
 
 /// A file, or a range of it, as it is read.
-async fn serve_file(
-    path: &FilePath,
+async fn serve(
+    source: Source,
     kind: &'static str,
     range: Option<&HeaderValue>,
 ) -> Result<Response, ApiError> {
@@ -131,17 +122,15 @@ async fn serve_file(
         let is_gone = error.kind() == std::io::ErrorKind::NotFound;
         if is_gone { CallError::NotFound } else { CallError::Files(error.to_string()) }
     };
-    let mut file = File::open(path).await.map_err(failed)?;
-    let length = file.metadata().await.map_err(failed)?.len();
+    let length = source.length();
     let range = range.and_then(|range| range.to_str().ok()).map(|range| part_of(range, length));
     let (status, part) = match range {
         None | Some(Wanted::All) => (StatusCode::OK, 0..length),
         Some(Wanted::Part(part)) => (StatusCode::PARTIAL_CONTENT, part),
         Some(Wanted::Nothing) => return Ok(out_of_range(length)),
     };
-    file.seek(SeekFrom::Start(part.start)).await.map_err(failed)?;
-    let left = part.end - part.start;
-    let mut answer = Response::new(Body::from_stream(pieces(file, left)));
+    let (left, range) = (part.end - part.start, part.clone());
+    let mut answer = Response::new(Body::from_stream(source.read(range).await.map_err(failed)?));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -163,18 +152,6 @@ fn out_of_range(length: u64) -> Response {
     let error = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", message);
     let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
     (range, error).into_response()
-}
-
-/// The next so many bytes of a file, a piece at a time.
-fn pieces(file: File, left: u64) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold((file, left), |(mut file, left)| async move {
-        let length = PIECE_BYTES.min(usize::try_from(left).unwrap_or(PIECE_BYTES));
-        let mut piece = vec![0; length];
-        let read = file.read(&mut piece).await?;
-        piece.truncate(read);
-        let rest = left - read as u64;
-        Ok((read > 0).then(|| (Bytes::from(piece), (file, rest))))
-    })
 }
 
 /// What of a file is wanted.
@@ -201,8 +178,6 @@ fn part_of(range: &str, length: u64) -> Wanted {
     };
     if part.is_empty() { Wanted::Nothing } else { Wanted::Part(part) }
 }
-
-const PIECE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

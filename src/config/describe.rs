@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::privacy::Secret;
 
-use super::{Config, LogFormat, LogLevels, ProfileConfig};
+use super::{BucketConfig, Config, LogFormat, LogLevels, ProfileConfig};
 
 impl Config {
     /// Every setting by its key in the file, and the value in force.
@@ -52,6 +52,7 @@ impl Config {
         row("recordings.retention_days", days.unwrap_or_else(none));
         let minutes = recordings.map(|recordings| (recordings.longest.as_secs() / 60).to_string());
         row("recordings.max_minutes", minutes.unwrap_or_else(none));
+        describe_bucket(recordings.and_then(|recordings| recordings.bucket.as_ref()), &mut row);
         let journal = self.journal.as_ref();
         let directory = journal.map(|journal| journal.directory.display().to_string());
         row("journal.directory", directory.unwrap_or_else(none));
@@ -87,6 +88,23 @@ fn describe_profile(profile: &ProfileConfig, row: &mut impl FnMut(&str, String))
     row(&key("transcription_model"), profile.transcription_model.clone().unwrap_or_else(none));
     row(&key("noise_reduction"), profile.noise_reduction.clone().unwrap_or_else(none));
     row(&key("images"), profile.images.to_string());
+}
+
+fn describe_bucket(bucket: Option<&BucketConfig>, row: &mut impl FnMut(&str, String)) {
+    let mut part = |name: &str, value: Option<String>| {
+        row(
+            &format!("recordings.s3.{name}"),
+            value.filter(|it| !it.is_empty()).unwrap_or_else(none),
+        );
+    };
+    part("bucket", bucket.map(|bucket| bucket.name.clone()));
+    part("endpoint", bucket.map(|bucket| bucket.endpoint.clone()));
+    part("region", bucket.map(|bucket| bucket.region.clone()));
+    part("prefix", bucket.map(|bucket| bucket.prefix.clone()));
+    part("path_style", bucket.map(|bucket| bucket.path_style.to_string()));
+    part("access_key", bucket.map(|bucket| bucket.access_key.clone()));
+    part("secret_key", bucket.map(|bucket| hidden(Some(&bucket.secret_key))));
+    part("keep_local", bucket.map(|bucket| bucket.keep_local.to_string()));
 }
 
 fn listed(words: &[String]) -> String {

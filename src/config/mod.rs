@@ -1,5 +1,6 @@
 //! Settings: a file, the environment and flags become one typed tree, or all mistakes at once.
 
+mod bucket;
 mod describe;
 mod flags;
 mod hearing;
@@ -22,6 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::privacy::Secret;
 use reader::Reader;
 
+pub use bucket::BucketConfig;
 pub use flags::GlobalArgs;
 pub use hearing::HearingConfig;
 pub use http::{HttpConfig, TlsConfig};
@@ -119,6 +121,8 @@ pub struct RecordingsConfig {
     pub kept: Duration,
     /// How much of a call is recorded at most.
     pub longest: Duration,
+    /// Where they are brought when they have ended, if not the folder keeps them.
+    pub bucket: Option<BucketConfig>,
 }
 
 /// Where everything that goes into agents is written down, and how much of it.
@@ -276,9 +280,15 @@ fn media_listen(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<SocketAddr> 
 fn recordings(reader: &mut Reader<'_>) -> Option<RecordingsConfig> {
     let kept = duration(reader, "recordings.retention_days", 30, DAY);
     let minutes = reader.take("recordings.max_minutes", parse::whole(1..=RECORDED_MINUTES_MAX));
+    let bucket = BucketConfig::read(reader);
+    let has_directory = reader.has("recordings.directory");
+    if bucket.is_some() && !has_directory {
+        let what = "needs recordings.directory: calls are recorded there, and then brought here";
+        reader.mistake("recordings.s3.bucket", what);
+    }
     let directory = reader.take("recordings.directory", |text| Ok(PathBuf::from(text)))?;
     let longest = minutes.map_or(RECORDED_USUALLY, Duration::from_mins);
-    Some(RecordingsConfig { directory, kept, longest })
+    Some(RecordingsConfig { directory, kept, longest, bucket })
 }
 
 /// Off, unless a folder is named.

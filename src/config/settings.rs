@@ -129,6 +129,30 @@ settings! {
     /// Minutes of a call that are recorded at most.
     "recordings.max_minutes" "CALLBRIDGE_RECORDINGS_MAX_MINUTES" "recordings-max-minutes" MINUTES
         = "240";
+    /// Bucket of an object storage (S3) that recordings are brought to when they have ended.
+    "recordings.s3.bucket" "CALLBRIDGE_RECORDINGS_S3_BUCKET" "recordings-s3-bucket" NAME
+        = "none: recordings lie in the folder";
+    /// URL of the object storage.
+    "recordings.s3.endpoint" "CALLBRIDGE_RECORDINGS_S3_ENDPOINT" "recordings-s3-endpoint" URL
+        = "Amazon's, of that region";
+    /// Region of the object storage.
+    "recordings.s3.region" "CALLBRIDGE_RECORDINGS_S3_REGION" "recordings-s3-region" NAME
+        = "us-east-1";
+    /// What the names of recordings begin with in the bucket, with slashes between its parts.
+    "recordings.s3.prefix" "CALLBRIDGE_RECORDINGS_S3_PREFIX" "recordings-s3-prefix" PREFIX
+        = "none";
+    /// Whether URLs have the bucket in their path, and not in their host.
+    "recordings.s3.path_style" "CALLBRIDGE_RECORDINGS_S3_PATH_STYLE" "recordings-s3-path-style"
+        BOOL = "true with an endpoint, else false";
+    /// Access key of the object storage.
+    "recordings.s3.access_key" "CALLBRIDGE_RECORDINGS_S3_ACCESS_KEY" "recordings-s3-access-key"
+        KEY = "none";
+    /// Secret that belongs to the access key.
+    "recordings.s3.secret_key" "CALLBRIDGE_RECORDINGS_S3_SECRET_KEY" "recordings-s3-secret-key"
+        SECRET = "none";
+    /// Whether recordings stay in the folder as well, until their time is over.
+    "recordings.s3.keep_local" "CALLBRIDGE_RECORDINGS_S3_KEEP_LOCAL" "recordings-s3-keep-local"
+        BOOL = "false";
     /// Folder for journals: all that goes into agents and comes out, for `callbridge replay`.
     "journal.directory" "CALLBRIDGE_JOURNAL_DIRECTORY" "journal-directory" PATH
         = "none: no journals are written";

@@ -44,7 +44,7 @@ pub use journal::{
     Difference, Journal, JournalPolicy, Moment, Replay, ReplayError, Summary as ReplaySummary,
 };
 pub use news::{OwnerWatch, RoomWatch};
-pub use recording::{Recorded, RecordingPolicy, Recordings};
+pub use recording::{Recorded, RecordingBucket, RecordingPolicy, Recordings, Source};
 pub use registry::AGENTS_MAX;
 pub use rooms::{
     CreateRoomError, FindRoomError, HostedRoom, IssuedRoom, NewRoom, ROOMS_PER_OWNER_MAX,

@@ -2,8 +2,13 @@
 //! what happened when.
 //!
 //! One thread writes all of them, so no call ever waits for a disk. A recording lies in the folder
-//! of its owner, under the name of its call; while it is written its files have another name.
+//! of its owner, under the name of its call; while it is written its files have another name. If
+//! there is a bucket, a task of its own carries there what has ended.
 
+mod bucket;
+mod carrier;
+mod depot;
+mod recorded;
 mod shelf;
 mod sink;
 #[cfg(test)]
@@ -17,18 +22,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::agent::{Notification, RecordEntry, RecordingFormat, RecordingSpec};
 use crate::ids::{AgentId, CallId, UserId};
 use crate::media::Taped;
 use crate::meter::{Counter, Meter};
+use crate::privacy::Secret;
 use crate::sys::clock;
 use crate::sys::tasks::{self, Task};
+use bucket::Bucket;
+use carrier::Carrier;
+use depot::Depot;
 use shelf::Shelf;
 use wire::{Happening, Line};
 
-pub use shelf::Recorded;
+pub use recorded::{Recorded, Source};
 
 /// Frames and lines of all recordings that may wait to be written, each with a copy of 1 kB. Each
 /// recording has one place of these for its end.
@@ -46,6 +55,29 @@ pub struct RecordingPolicy {
     pub kept: Duration,
     /// How much of a call is recorded at most.
     pub longest: Duration,
+    /// Where recordings are brought that have ended, if they are not to lie in the folder.
+    pub bucket: Option<RecordingBucket>,
+}
+
+/// A bucket of an object storage that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingBucket {
+    /// The URL of the storage.
+    pub endpoint: String,
+    /// Its region, which is a part of what is signed.
+    pub region: String,
+    /// The bucket, which must be there.
+    pub name: String,
+    /// What all names in it begin with, without the slash behind; may be empty.
+    pub prefix: String,
+    /// Whether the bucket is named in the path of URLs, and not in their host.
+    pub path_style: bool,
+    /// The name of the key.
+    pub access_key: String,
+    /// The key.
+    pub secret_key: Secret,
+    /// Whether recordings stay in the folder as well.
+    pub keep_local: bool,
 }
 
 /// All recordings, and the way to who writes them. Cheap to clone.
@@ -55,7 +87,8 @@ pub struct Recordings {
     shelf: Arc<Shelf>,
     kept: Duration,
     meter: Meter,
-    _writer: Arc<Task>,
+    depot: Option<Depot>,
+    _tasks: Arc<[Task]>,
 }
 
 /// What waits for the writer.
@@ -100,19 +133,27 @@ pub(super) struct Subject<'a> {
 
 impl Recordings {
     /// Makes the folder if it is not there, closes what a process before has left open, and starts
-    /// the writer, who ends with the last recording. Blocks.
+    /// the writer, who ends with the last recording, and who carries to the bucket. Blocks.
     pub fn open(policy: RecordingPolicy, meter: &Meter) -> io::Result<Self> {
-        let RecordingPolicy { directory, kept, longest } = policy;
+        let RecordingPolicy { directory, kept, longest, bucket } = policy;
         let shelf = Arc::new(Shelf::open(directory)?);
         let mended = shelf.mend()?;
         if mended > 0 {
             tracing::info!(mended, "closed recordings that were left open");
         }
         let (queue, inbox) = mpsc::channel(NOTES_CAPACITY);
+        let bell = Arc::new(Notify::new());
+        let (mut tasks, mut depot) = (Vec::new(), None);
+        if let Some(policy) = bucket {
+            let there = depot.insert(Depot::new(Bucket::new(&policy)?)).clone();
+            let (shelf, meter, bell) = (Arc::clone(&shelf), meter.clone(), Arc::clone(&bell));
+            let is_kept = policy.keep_local;
+            tasks.push(Carrier { shelf, depot: there, is_kept, meter, bell }.start());
+        }
         let (theirs, counter) = (Arc::clone(&shelf), meter.clone());
-        let writer =
-            tasks::spawn_blocking(move || writer::write(&theirs, longest, &counter, inbox));
-        Ok(Self { queue, shelf, kept, meter: meter.clone(), _writer: Arc::new(writer) })
+        let write = move || writer::write(&theirs, longest, &counter, inbox, &bell);
+        tasks.push(tasks::spawn_blocking(write));
+        Ok(Self { queue, shelf, kept, meter: meter.clone(), depot, _tasks: tasks.into() })
     }
 
     /// Begins the recording of a call whose clock began at `began`; none, if too much waits.
@@ -140,21 +181,31 @@ impl Recordings {
     /// Looks for the recording of an owner's call that has ended.
     pub(super) async fn find(&self, owner: &UserId, call: &CallId) -> io::Result<Option<Recorded>> {
         self.flush(FLUSH_PATIENCE).await;
-        let (shelf, owner, call) = (Arc::clone(&self.shelf), owner.clone(), call.clone());
-        off_thread(move || shelf.find(&owner, &call)).await
+        let (shelf, user, id) = (Arc::clone(&self.shelf), owner.clone(), call.clone());
+        let here = off_thread(move || shelf.open_recording(&user, &id)).await?;
+        // In this order: what is carried is there before it is gone from here.
+        match &self.depot {
+            Some(depot) if here.is_none() => depot.find(owner, call).await,
+            Some(_) | None => Ok(here),
+        }
     }
 
     /// Erases the recording of an owner's call that has ended; whether there was one.
     pub(super) async fn erase(&self, owner: &UserId, call: &CallId) -> io::Result<bool> {
         self.flush(FLUSH_PATIENCE).await;
-        let (shelf, owner, call) = (Arc::clone(&self.shelf), owner.clone(), call.clone());
-        off_thread(move || shelf.erase(&owner, &call)).await
+        let (shelf, user, id) = (Arc::clone(&self.shelf), owner.clone(), call.clone());
+        let was_here = off_thread(move || shelf.erase(&user, &id)).await?;
+        // In this order: what is on its way there is erased by its carrier, who misses it here.
+        let Some(depot) = &self.depot else { return Ok(was_here) };
+        Ok(depot.erase(owner, call).await? || was_here)
     }
 
-    /// Erases what ended longer ago than recordings are kept; how many there were.
+    /// Erases what ended longer ago than recordings are kept; how many there were, here and there.
     pub(super) async fn sweep(&self) -> io::Result<usize> {
         let (shelf, kept) = (Arc::clone(&self.shelf), self.kept);
-        off_thread(move || shelf.sweep(kept)).await
+        let here = off_thread(move || shelf.sweep(kept)).await?;
+        let Some(depot) = &self.depot else { return Ok(here) };
+        Ok(here + depot.sweep(kept).await?)
     }
 
     /// Waits until all that was noted so far is written; whether it is, after `patience`.

@@ -4,8 +4,9 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use super::recorded::{Recorded, Source};
 use super::wire::{Happening, Line, at_ms_of};
 use crate::agent::RecordingFormat;
 use crate::ids::{CallId, UserId};
@@ -17,15 +18,13 @@ pub(super) struct Shelf {
     directory: PathBuf,
 }
 
-/// A recording that has ended.
+/// A recording in the folder that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub(super) struct Shelved {
     /// What the sound is written as.
-    pub format: RecordingFormat,
-    /// The sound: left the participants, right the agent.
-    pub sound: PathBuf,
-    /// What happened when: one JSON object a line.
-    pub events: PathBuf,
+    pub(super) format: RecordingFormat,
+    pub(super) sound: PathBuf,
+    pub(super) events: PathBuf,
 }
 
 /// Where a recording lies while it is written.
@@ -57,56 +56,118 @@ impl Shelf {
         Ok(Draft { sound: path(format.as_str()), events: path(EVENTS) })
     }
 
-    /// The recording of a call, if it has ended.
-    pub(super) fn find(&self, owner: &UserId, call: &CallId) -> io::Result<Option<Recorded>> {
+    /// The recording of a call, if it lies here and has ended.
+    pub(super) fn find(&self, owner: &UserId, call: &CallId) -> io::Result<Option<Shelved>> {
         let Some(folder) = self.folder_of(owner, call) else { return Ok(None) };
         for format in FORMATS {
             let sound = folder.join(format!("{call}.{}", format.as_str()));
             if sound.try_exists()? {
-                let events = folder.join(format!("{call}.{EVENTS}"));
-                return Ok(Some(Recorded { format, sound, events }));
+                return Ok(Some(Shelved::of(sound, format)));
             }
         }
         Ok(None)
     }
 
+    /// The same, open to be read: whatever becomes of its files then.
+    pub(super) fn open_recording(
+        &self,
+        owner: &UserId,
+        call: &CallId,
+    ) -> io::Result<Option<Recorded>> {
+        let Some(Shelved { format, sound, events }) = self.find(owner, call)? else {
+            return Ok(None);
+        };
+        let Some(sound) = open_if_there(&sound)? else { return Ok(None) };
+        let events = open_if_there(&events)?;
+        Ok(Some(Recorded { format, sound, events }))
+    }
+
+    /// What has ended and is not stored elsewhere, the oldest first; so many at most.
+    pub(super) fn unstored(&self, most: usize) -> io::Result<Vec<Shelved>> {
+        let mut found = Vec::new();
+        for path in self.files()? {
+            let Some(format) = format_of(&path) else { continue };
+            if path.with_extension(STORED).try_exists()? {
+                continue;
+            }
+            if let Some(at) = modified(&path)? {
+                found.push((at, Shelved::of(path, format)));
+            }
+        }
+        found.sort_by_key(|(at, _)| *at);
+        Ok(found.into_iter().take(most).map(|(_, one)| one).collect())
+    }
+
+    /// Notes that a recording is stored elsewhere, and removes it here if it is not to be kept;
+    /// whether it was still there.
+    pub(super) fn settle(&self, stored: &Shelved, is_kept: bool) -> io::Result<bool> {
+        if !is_kept {
+            let was_there = stored.sound.try_exists()?;
+            remove_all(&stored.sound)?;
+            return Ok(was_there);
+        }
+        // Noted first: whoever erases between these two steps finds the note and takes it along.
+        let note = stored.sound.with_extension(STORED);
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note)?;
+        let is_there = stored.sound.try_exists()?;
+        if !is_there {
+            remove(&note)?;
+        }
+        Ok(is_there)
+    }
+
     /// Erases the recording of a call, if it has ended; whether there was one.
     pub(super) fn erase(&self, owner: &UserId, call: &CallId) -> io::Result<bool> {
-        let Some(Recorded { sound, events, .. }) = self.find(owner, call)? else {
-            return Ok(false);
-        };
-        // The sound goes last: as long as it is there, whoever has failed can try again.
-        remove(&events)?;
-        remove(&sound)?;
+        let Some(found) = self.find(owner, call)? else { return Ok(false) };
+        remove_all(&found.sound)?;
         Ok(true)
     }
 
-    /// Erases what was last written longer ago than `kept`; how many recordings.
+    /// Erases what was last written longer ago than `kept`, and what is left of something that is
+    /// not there any more; how many recordings.
     pub(super) fn sweep(&self, kept: Duration) -> io::Result<usize> {
         let mut count = 0;
-        for path in self.files()?.into_iter().filter(|path| is_sound(path)) {
-            // A file from the future is young.
-            let age = fs::metadata(&path)?.modified()?.elapsed().unwrap_or_default();
-            if age > kept {
-                remove(&path.with_extension(EVENTS))?;
-                remove(&path)?;
-                count += 1;
+        for path in self.files()?.into_iter().filter(|path| is_finished(path)) {
+            // A file from the future is young, and one that has gone is somebody else's work.
+            let age = modified(&path)?.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            let is_sound = format_of(&path).is_some();
+            if age > kept && (is_sound || !has_sound(&path)?) {
+                remove_all(&path)?;
+                count += usize::from(is_sound);
             }
         }
         Ok(count)
     }
 
-    /// Closes what a process that is gone has left open, and marks it; how many recordings.
+    /// Closes what a process that is gone has left open, and marks it; how many recordings. What
+    /// has no sound yet is none, and goes.
     pub(super) fn mend(&self) -> io::Result<usize> {
+        let parts = self.files()?.into_iter().filter(|path| kind_of(path) == Some(PART));
+        let (events, sounds): (Vec<_>, Vec<_>) =
+            parts.partition(|path| kind_of(&path.with_extension("")) == Some(EVENTS));
         let mut count = 0;
-        for part in self.files()?.into_iter().filter(|path| kind_of(path) == Some(PART)) {
+        for part in sounds {
             let whole = part.with_extension("");
-            match kind_of(&whole) {
-                Some(EVENTS) => mark_interrupted(&part)?,
-                Some("ogg") => count += usize::from(mend_ogg(&part)?),
-                _ => count += 1,
+            let has_sound = match format_of(&whole) {
+                Some(RecordingFormat::Ogg) => mend_ogg(&part)?,
+                Some(RecordingFormat::Wav) => mend_wav(&part)?,
+                None => continue,
+            };
+            if has_sound {
+                fs::rename(&part, &whole)?;
+                count += 1;
+            } else {
+                remove(&part)?;
             }
-            fs::rename(&part, &whole)?;
+        }
+        for part in events {
+            let whole = part.with_extension("");
+            if has_sound(&whole)? {
+                mark_interrupted(&part)?;
+                fs::rename(&part, &whole)?;
+            } else {
+                remove(&part)?;
+            }
         }
         Ok(count)
     }
@@ -128,6 +189,27 @@ impl Shelf {
             }
         }
         Ok(files)
+    }
+}
+
+impl Shelved {
+    fn of(sound: PathBuf, format: RecordingFormat) -> Self {
+        Self { format, events: sound.with_extension(EVENTS), sound }
+    }
+
+    /// The owner's folder and the name of the sound in it.
+    pub(super) fn sound_name(&self) -> String {
+        name_of(&self.sound)
+    }
+
+    /// The same of the events.
+    pub(super) fn events_name(&self) -> String {
+        name_of(&self.events)
+    }
+
+    /// What both names begin with, and none of another recording's.
+    pub(super) fn beginning(&self) -> String {
+        name_of(&self.sound.with_extension("")) + "."
     }
 }
 
@@ -156,6 +238,26 @@ fn mend_ogg(path: &Path) -> io::Result<bool> {
     file.seek(SeekFrom::Start(end - last.len() as u64))?;
     file.write_all(&last)?;
     Ok(true)
+}
+
+/// Has the header tell the length that the file has; whether there is any sound.
+fn mend_wav(path: &Path) -> io::Result<bool> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut header = vec![0; usize::try_from(length.min(WAV_HEADER_MAX)).unwrap_or_default()];
+    file.read_exact(&mut header)?;
+    let Some(data) = header.windows(4).position(|four| four == b"data") else { return Ok(false) };
+    let begins = data as u64 + 8;
+    // Half a sample of both channels is none.
+    let sound = length.saturating_sub(begins) / 4 * 4;
+    let (riff, bytes) = (u32::try_from(begins + sound - 8), u32::try_from(sound));
+    let (riff, bytes) = (riff.map_err(io::Error::other)?, bytes.map_err(io::Error::other)?);
+    file.set_len(begins + sound)?;
+    for (at, length) in [(4, riff), (data as u64 + 4, bytes)] {
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(&length.to_le_bytes())?;
+    }
+    Ok(sound > 0)
 }
 
 /// The next page, if it is all there and as it was written.
@@ -211,8 +313,62 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn is_sound(path: &Path) -> bool {
-    FORMATS.iter().any(|format| kind_of(path) == Some(format.as_str()))
+/// Removes all files of a recording, by any of them. The sound goes last: as long as it is there,
+/// whoever has failed can try again.
+fn remove_all(path: &Path) -> io::Result<()> {
+    for kind in [STORED, EVENTS].into_iter().chain(FORMATS.map(RecordingFormat::as_str)) {
+        remove(&path.with_extension(kind))?;
+    }
+    Ok(())
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<Source>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => Source::file(opened?).map(Some),
+    }
+}
+
+/// When a file was last written; none, if it has gone meanwhile.
+fn modified(path: &Path) -> io::Result<Option<SystemTime>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found?.modified().map(Some),
+    }
+}
+
+/// Whether the sound lies beside a file of a recording, or is being written there.
+fn has_sound(path: &Path) -> io::Result<bool> {
+    for format in FORMATS.map(RecordingFormat::as_str) {
+        let sound = path.with_extension(format);
+        if sound.try_exists()? || sound.with_extension(format!("{format}.{PART}")).try_exists()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether it is a file of a recording that is not being written.
+fn is_finished(path: &Path) -> bool {
+    format_of(path).is_some() || matches!(kind_of(path), Some(EVENTS | STORED))
+}
+
+fn format_of(path: &Path) -> Option<RecordingFormat> {
+    FORMATS.into_iter().find(|format| kind_of(path) == Some(format.as_str()))
+}
+
+/// The call of a sound, and what it is written as, by the sound's name.
+pub(super) fn sound_of(name: &str) -> Option<(&str, RecordingFormat)> {
+    let (call, _) = name.split_once('.')?;
+    let format = format_of(Path::new(name))?;
+    (name.len() == call.len() + 1 + format.as_str().len()).then_some((call, format))
+}
+
+/// A file's folder and name.
+fn name_of(path: &Path) -> String {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default();
+    format!("{}/{}", folder.to_string_lossy(), name.to_string_lossy())
 }
 
 fn kind_of(path: &Path) -> Option<&str> {
@@ -220,11 +376,15 @@ fn kind_of(path: &Path) -> Option<&str> {
 }
 
 /// Whether this may stand in a path: ids of ours are of these characters only.
-fn is_name(id: &str) -> bool {
+pub(super) fn is_name(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 const FORMATS: [RecordingFormat; 2] = [RecordingFormat::Ogg, RecordingFormat::Wav];
-const EVENTS: &str = "jsonl";
+pub(super) const EVENTS: &str = "jsonl";
 /// What the name of a file ends with while it is written.
 const PART: &str = "part";
+/// An empty file that says: this recording, which is kept here, is stored elsewhere as well.
+const STORED: &str = "stored";
+/// What stands before the sound of a WAV of ours is shorter.
+const WAV_HEADER_MAX: u64 = 256;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::shelf::Shelved;
 use super::*;
 use crate::agent::{Participant, ToolOutcome, ToolRecord};
 use crate::ids::{ParticipantId, ToolCallId, UtteranceId};
@@ -136,7 +137,7 @@ async fn a_recording_is_erased_whole_and_only_by_its_owner() {
     let house = House::open(HOUR);
     drop(house.begin("call_1", RecordingFormat::Ogg));
     let (call, other) = (CallId::new("call_1"), UserId::new("usr_2"));
-    assert_eq!(house.recordings.find(&other, &call).await.unwrap(), None);
+    assert!(house.recordings.find(&other, &call).await.unwrap().is_none());
     assert!(!house.recordings.erase(&other, &call).await.unwrap());
     assert!(house.recordings.erase(&owner(), &call).await.unwrap());
     assert!(!house.recordings.erase(&owner(), &call).await.unwrap());
@@ -149,8 +150,8 @@ async fn names_that_are_none_of_ours_lead_nowhere() {
     fs::write(house.folder.path().join("secret.wav"), "x").unwrap();
     for name in ["../secret", "", "a/b", "call.1", ".."] {
         let call = CallId::new(name);
-        assert_eq!(house.recordings.find(&owner(), &call).await.unwrap(), None, "{name}");
-        assert_eq!(house.recordings.find(&UserId::new(name), &call).await.unwrap(), None);
+        assert!(house.recordings.find(&owner(), &call).await.unwrap().is_none(), "{name}");
+        assert!(house.recordings.find(&UserId::new(name), &call).await.unwrap().is_none());
     }
 }
 
@@ -235,7 +236,7 @@ impl House {
 
     fn over(folder: TempDir, longest: Duration) -> Self {
         let directory = folder.path().to_owned();
-        let policy = RecordingPolicy { directory, kept: KEPT, longest };
+        let policy = RecordingPolicy { directory, kept: KEPT, longest, bucket: None };
         let recordings = Recordings::open(policy, &Meter::new()).unwrap();
         Self { folder, recordings }
     }
@@ -247,8 +248,9 @@ impl House {
         self.recordings.begin(&subject, &spec, clock::now()).expect("there is room")
     }
 
-    async fn find(&self, call: &str) -> Option<Recorded> {
-        self.recordings.find(&owner(), &CallId::new(call)).await.unwrap()
+    async fn find(&self, call: &str) -> Option<Shelved> {
+        assert!(self.recordings.flush(FLUSH_PATIENCE).await);
+        self.recordings.shelf.find(&owner(), &CallId::new(call)).unwrap()
     }
 
     async fn lines(&self, call: &str) -> Vec<Value> {

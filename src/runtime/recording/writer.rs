@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::shelf::{Draft, Shelf, create};
 use super::sink::Sink;
@@ -15,15 +15,16 @@ use crate::ids::CallId;
 use crate::media::{Reel, Taped};
 use crate::meter::{Counter, Meter};
 
-/// Writes what is noted, until nobody can note anything any more.
+/// Writes what is noted, until nobody can note anything any more. Rings when a recording is there.
 pub(super) fn write(
     shelf: &Shelf,
     longest: Duration,
     meter: &Meter,
     mut inbox: mpsc::Receiver<Note>,
+    bell: &Notify,
 ) {
     let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).saturating_mul(24);
-    let mut desk = Desk { shelf, longest, meter, open: BTreeMap::new() };
+    let mut desk = Desk { shelf, longest, meter, bell, open: BTreeMap::new() };
     while let Some(note) = inbox.blocking_recv() {
         desk.take(note);
     }
@@ -35,6 +36,7 @@ struct Desk<'a> {
     /// How many samples a recording may have.
     longest: u64,
     meter: &'a Meter,
+    bell: &'a Notify,
     open: BTreeMap<CallId, Open>,
 }
 
@@ -93,7 +95,10 @@ impl Desk<'_> {
     fn end(&mut self, call: &CallId, ending: Option<Ending>) {
         let Some(open) = self.open.remove(call) else { return };
         match open.end(ending, self) {
-            Ok(()) => self.meter.count(Counter::RecordingFinished),
+            Ok(()) => {
+                self.meter.count(Counter::RecordingFinished);
+                self.bell.notify_one();
+            }
             Err(error) => self.fail(call, &error),
         }
     }
