@@ -75,7 +75,7 @@ async fn assert_archived(gateway: &Gateway, call: &str, said: &[&Value]) {
 }
 
 /// A caller over WebRTC, who says goodbye and stays until this is dropped.
-fn caller(gateway: &Gateway, room: &str) -> Child {
+pub(super) fn caller(gateway: &Gateway, room: &str) -> Child {
     let wav = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/goodbye-16000hz-16bit-mono.wav");
     Command::new(env!("CARGO_BIN_EXE_callbridge"))
         .args(["call", &gateway.whip(room, "Ann"), "--wav", wav, "--quiet-ms", "120000"])

@@ -14,6 +14,7 @@ mod expiry;
 #[path = "../interop/gateway.rs"]
 #[allow(dead_code, reason = "each test program uses its part of it")]
 mod gateway;
+mod recording;
 mod shutdown;
 
 use client::Client;

@@ -139,7 +139,7 @@ impl Bucket {
         let url = self.signed(&action);
         let answer = self.ask(self.client.get(url).timeout(ANSWERING)).await?;
         let text = answer.text().await.map_err(|error| BucketError::Unreachable(why(&error)))?;
-        let listed = ListObjectsV2::parse_response(&text);
+        let listed = ListObjectsV2::parse_response(&in_amazons_namespace(&text));
         let listed = listed.map_err(|error| BucketError::Unclear(error.to_string()))?;
         let objects = listed.contents.into_iter().filter_map(|content| {
             let put: Timestamp = content.last_modified?.parse().ok()?;
@@ -212,6 +212,17 @@ impl Bucket {
     }
 }
 
+/// The same with the namespace that the protocol has: not all servers write it like Amazon's.
+fn in_amazons_namespace(text: &str) -> String {
+    let end = text.find("<ListBucketResult").and_then(|at| Some(at + text[at..].find('>')?));
+    let Some((head, rest)) = end.and_then(|end| text.split_at_checked(end)) else {
+        return text.to_owned();
+    };
+    let Some((before, named)) = head.split_once("xmlns=\"") else { return text.to_owned() };
+    let after = named.split_once('"').map_or("", |(_, after)| after);
+    format!("{before}xmlns=\"{NAMESPACE}\"{after}{rest}")
+}
+
 /// The storage's own word for a refusal: `<Code>` in its answer ("Error Responses").
 async fn code_of(mut answer: Response) -> String {
     let mut text = Vec::new();
@@ -246,6 +257,9 @@ fn why(error: &reqwest::Error) -> String {
     }
     inner.to_string()
 }
+
+/// Of the protocol's documents.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 const PIECE_BYTES: usize = 64 * 1024;
 
