@@ -12,8 +12,10 @@ def main() -> None:
     resampler = av.AudioResampler(format="s16", layout="stereo", rate=24_000)
     with av.open(sys.argv[1]) as sound:
         frames = sound.decode(audio=0)
-        for frame in (one for frame in [*frames, None] for one in resampler.resample(frame)):
-            sys.stdout.buffer.write(frame.to_ndarray().tobytes())
+        for frame in [*frames, None]:
+            for part in resampler.resample(frame):
+                # Planes are longer than what is in them.
+                sys.stdout.buffer.write(bytes(part.planes[0])[: 4 * part.samples])
 
 
 main()

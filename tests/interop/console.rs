@@ -108,6 +108,50 @@ async fn an_agent_is_made_and_talked_to_in_the_console() {
     assert_eq!(rooms["rooms"], json!([]), "and so has its room");
 }
 
+#[tokio::test]
+async fn a_recording_plays_beside_the_timeline_of_its_call() {
+    let _turn = TURN.lock().await;
+    let gateway = Gateway::start_with(&[("CALLBRIDGE_RECORDINGS_DIRECTORY", "recordings")]).await;
+    let mut spec = ada();
+    spec["metadata"]["voice"]["recording"] = json!({"enabled": true, "consent": "announced"});
+    let mut agent = Agent::connect(&gateway, gateway.create(spec).await).await;
+    agent.join("lobby").await;
+    let mut ann = caller(&gateway, "lobby", "Ann", "what-time-is-it").await;
+    ann.order("say").await;
+    agent.spoken().await;
+    ann.hang_up().await;
+    let call = agent.leave().await;
+    let path = format!("/api/calls/{}", call["callId"].as_str().unwrap());
+    let (_, call) = gateway.ask(Method::GET, &path, None).await;
+
+    let (browser, folder) = (chromium(), screenshots(&gateway));
+    let args = [browser.as_os_str(), gateway.url().as_ref(), KEY.as_ref(), folder.as_os_str()];
+    let mut page = Peer::node("console_recording.cjs", &args);
+    let shown = page.next().await;
+    page.finish().await;
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} in {shown}"));
+    let near = |one: &Value, other: f64| (number(one) - other).abs() < 0.5;
+    let turn = &call["turns"][0];
+    // What Chromium decodes lies where the record of the call says that it was heard.
+    let [ann, ada] = [0, 1].map(|side| &shown["loud"][side]);
+    assert!(near(&ann[0], number(&turn["speechStartMs"]) / 1000.0), "{turn} {shown}");
+    assert!(near(&ada[0], number(&turn["firstAudioMs"]) / 1000.0), "{turn} {shown}");
+    assert!(number(&ann[1]) < number(&ada[0]), "nobody is on the other's side: {shown}");
+    for side in [0, 1] {
+        assert!(number(&shown["played"]["loudest"][side]) > 0.05, "both are heard: {shown}");
+    }
+    let half = number(&shown["length"]) / 2.0;
+    assert!(near(&shown["seeked"]["sound"], half), "a click leads there: {shown}");
+    let seen = shown["played"]["seen"].as_array().unwrap();
+    for place in seen.iter().chain([&shown["seeked"], &shown["paused"]]) {
+        assert!(near(&place["head"], number(&place["sound"])), "{place}");
+    }
+    let heads: Vec<f64> = seen.iter().map(|place| number(&place["head"])).collect();
+    assert!(heads.is_sorted() && heads[heads.len() - 1] > heads[0] + 0.5, "{heads:?}");
+    assert_eq!((&shown["overflow"], &shown["access"]), (&json!(0), &json!([])));
+    assert_eq!((&shown["faults"], &shown["leaked"]), (&json!([]), &json!([])));
+}
+
 /// An agent with a tool.
 fn ada() -> Value {
     json!({
