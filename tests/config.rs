@@ -102,6 +102,31 @@ fn a_turn_server_is_of_use_with_its_secret_alone() {
 }
 
 #[test]
+fn a_bucket_needs_its_keys_and_a_folder_to_record_in() {
+    let bucket = ("CALLBRIDGE_RECORDINGS_S3_BUCKET", "calls");
+    let folder = ("CALLBRIDGE_RECORDINGS_DIRECTORY", "/var/lib/recordings");
+    let access = ("CALLBRIDGE_RECORDINGS_S3_ACCESS_KEY", "me");
+    let secret = ("CALLBRIDGE_RECORDINGS_S3_SECRET_KEY", "hunter2");
+    let told = mistakes(&Setup { env: &[bucket, folder, access], ..Setup::default() });
+    assert!(told.len() == 1 && told[0].contains("recordings.s3.secret_key"), "{told:?}");
+    let told = mistakes(&Setup { env: &[bucket, access, secret], ..Setup::default() });
+    assert!(told.len() == 1 && told[0].contains("needs recordings.directory"), "{told:?}");
+
+    let env = &[bucket, folder, access, secret];
+    let bucket_of =
+        |file| load(&Setup { file, env, ..Setup::default() }).unwrap().recordings.unwrap().bucket;
+    let amazon = bucket_of("recordings.s3.region = 'eu-central-1'").unwrap();
+    assert_eq!(amazon.endpoint, "https://s3.eu-central-1.amazonaws.com");
+    assert!(!amazon.path_style && !amazon.keep_local && amazon.prefix.is_empty());
+    let own =
+        bucket_of("recordings.s3 = { endpoint = 'http://store:9000', prefix = '/a/b/' }").unwrap();
+    assert_eq!((own.path_style, &*own.prefix, &*own.region), (true, "a/b", "us-east-1"));
+    let (out, _) = check(&Setup { env, ..Setup::default() });
+    assert!(out.contains("recordings.s3.secret_key = (set, not shown)\n"), "{out}");
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
 fn traces_go_where_opentelemetrys_variable_says_unless_a_setting_says_otherwise() {
     let env = &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
     let mut setup = Setup { env, ..Setup::default() };

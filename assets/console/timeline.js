@@ -26,7 +26,7 @@ export class Timeline {
   #blocks = svg("g");
   #head = svg("g", { class: "playhead", hidden: true }, svg("line", {}), svg("path", { d: "M-6 0h12l-6 8z" }));
   #svg = svg("svg", { class: "seq-drawing" }, this.#back, this.#ticks, this.#blocks, this.#head);
-  #scroll = el("div", { class: "seq-scroll", tabindex: "0", role: "group", "aria-label": "Timeline: arrow keys go from one event to the next, plus and minus zoom" }, this.#svg);
+  #scroll = el("div", { class: "seq-scroll", tabindex: "0", role: "group", "aria-label": "Timeline: arrow keys go from one event to the next, Enter plays from there, plus and minus zoom" }, this.#svg);
   #tip = el("div", { class: "seq-tip", hidden: true, "aria-hidden": "true" });
   #now;
   #onSeek;
@@ -262,6 +262,7 @@ export class Timeline {
     else if (event.key === "-") this.zoom(1 / 1.5);
     else if (event.key === "0") this.fit();
     else if (event.key === "Escape") this.#scroll.focus();
+    else if (event.key === "Enter" && this.#current) this.#goTo(this.#items.find(({ key }) => key === this.#current)?.from);
     else if (step && this.#items.length) this.#step(step);
     else return;
     event.preventDefault();
@@ -282,9 +283,14 @@ export class Timeline {
   #onClick({ clientX, target }) {
     if (!this.#call || this.#call.isLive || target === this.#tip) return;
     const x = clientX - this.#scroll.getBoundingClientRect().left + this.#scroll.scrollLeft;
-    const ms = Math.min(this.#endMs(), (x / this.#scale) * 1000);
-    this.play(ms, false);
-    this.#onSeek(ms);
+    this.#goTo((x / this.#scale) * 1000);
+  }
+
+  #goTo(ms) {
+    if (ms === undefined || this.#call.isLive) return;
+    const place = Math.min(this.#endMs(), ms);
+    this.play(place, false);
+    this.#onSeek(place);
   }
 }
 

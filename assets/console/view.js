@@ -9,6 +9,7 @@ export class CallView {
   #call = null;
   #audio = $("audio");
   #sound = null;
+  #following = 0;
   /** Entries of the text by the id of their line. */
   #entries = new Map();
 
@@ -18,7 +19,8 @@ export class CallView {
     $("zoom-in").onclick = () => this.#timeline.zoom(1.5);
     $("zoom-out").onclick = () => this.#timeline.zoom(1 / 1.5);
     $("zoom-fit").onclick = () => this.#timeline.fit();
-    this.#audio.ontimeupdate = () => this.#timeline.play(this.#audio.currentTime * 1000, !this.#audio.paused);
+    this.#audio.ontimeupdate = () => this.#follow();
+    this.#audio.onplay = () => this.#follow();
   }
 
   get call() {
@@ -142,6 +144,14 @@ export class CallView {
     } catch {
       // It was erased meanwhile.
     }
+  }
+
+  /** Moves the playhead with the sound: with every frame while it plays, for its own events come four times a second. */
+  #follow() {
+    const { currentTime, paused } = this.#audio;
+    this.#timeline.play(currentTime * 1000, !paused);
+    cancelAnimationFrame(this.#following);
+    if (!paused) this.#following = requestAnimationFrame(() => this.#follow());
   }
 
   #seek(ms) {

@@ -79,6 +79,8 @@ async function ended(page) {
   await page.keyboard.press("+");
   const zoomed = await width() / before;
   await page.getByRole("button", { name: "Fit" }).click();
+  await page.locator("#recording").waitFor();
+  await page.locator(".seq-drawing").click({ position: { x: 440, y: 6 } });
   await page.locator(".block.heard.cut").hover();
   await shoot(page, folder, "console-archive");
   const access = await accessFaults(page);

@@ -13,7 +13,7 @@ use super::sound::{missed, words_in};
 #[tokio::test]
 async fn the_console_follows_a_call_and_shows_the_finished_one() {
     let _turn = TURN.lock().await;
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::start_with(&[RECORDINGS]).await;
     let (browser, folder) = (chromium(), screenshots(&gateway));
     let args = [browser.as_os_str(), gateway.url().as_ref(), KEY.as_ref(), folder.as_os_str()];
     let mut page = Peer::node("console.cjs", &args);
@@ -111,10 +111,8 @@ async fn an_agent_is_made_and_talked_to_in_the_console() {
 #[tokio::test]
 async fn a_recording_plays_beside_the_timeline_of_its_call() {
     let _turn = TURN.lock().await;
-    let gateway = Gateway::start_with(&[("CALLBRIDGE_RECORDINGS_DIRECTORY", "recordings")]).await;
-    let mut spec = ada();
-    spec["metadata"]["voice"]["recording"] = json!({"enabled": true, "consent": "announced"});
-    let mut agent = Agent::connect(&gateway, gateway.create(spec).await).await;
+    let gateway = Gateway::start_with(&[RECORDINGS]).await;
+    let mut agent = Agent::connect(&gateway, gateway.create(ada()).await).await;
     agent.join("lobby").await;
     let mut ann = caller(&gateway, "lobby", "Ann", "what-time-is-it").await;
     ann.order("say").await;
@@ -142,8 +140,9 @@ async fn a_recording_plays_beside_the_timeline_of_its_call() {
     }
     let half = number(&shown["length"]) / 2.0;
     assert!(near(&shown["seeked"]["sound"], half), "a click leads there: {shown}");
+    assert!(near(&shown["stepped"]["sound"], number(&ann[0])), "so does a key: {shown}");
     let seen = shown["played"]["seen"].as_array().unwrap();
-    for place in seen.iter().chain([&shown["seeked"], &shown["paused"]]) {
+    for place in seen.iter().chain(["seeked", "stepped", "paused"].map(|place| &shown[place])) {
         assert!(near(&place["head"], number(&place["sound"])), "{place}");
     }
     let heads: Vec<f64> = seen.iter().map(|place| number(&place["head"])).collect();
@@ -152,7 +151,7 @@ async fn a_recording_plays_beside_the_timeline_of_its_call() {
     assert_eq!((&shown["faults"], &shown["leaked"]), (&json!([]), &json!([])));
 }
 
-/// An agent with a tool.
+/// An agent with a tool, whose calls are recorded.
 fn ada() -> Value {
     json!({
         "name": "Ada",
@@ -165,7 +164,9 @@ fn ada() -> Value {
                 "parameters": [{ "name": "place", "type": "string", "description": "A town",
                     "required": true }],
             }],
-            "voice": { "enabled": true },
+            "voice": {
+                "enabled": true, "recording": { "enabled": true, "consent": "announced" },
+            },
         },
     })
 }
@@ -182,5 +183,6 @@ fn screenshots(gateway: &Gateway) -> OsString {
     kept.unwrap_or_else(|| OsStr::new(gateway.folder()).to_owned())
 }
 
+const RECORDINGS: (&str, &str) = ("CALLBRIDGE_RECORDINGS_DIRECTORY", "recordings");
 const STORY: &str = "Once upon a time there was a small house at the edge of a large forest, and \
     in it lived an old woman who had never in her life been to the town behind the hills.";

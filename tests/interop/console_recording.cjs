@@ -24,6 +24,7 @@ async function main() {
   const length = await page.evaluate(() => document.getElementById("audio").duration);
   const loud = await decoded(page);
   const seeked = await seek(page, length / 2);
+  const stepped = await step(page);
   await seek(page, 0);
   const played = await play(page);
   await shoot(page, folder, "console-recording");
@@ -33,7 +34,7 @@ async function main() {
   await page.locator("#call").scrollIntoViewIfNeeded();
   await shoot(page, folder, "console-recording-narrow");
   const leaked = addresses.filter((address) => address.includes(key));
-  tell({ length, loud, seeked, played, paused, access, overflow: await overflow(page), faults, leaked });
+  tell({ length, loud, seeked, stepped, played, paused, access, overflow: await overflow(page), faults, leaked });
   await browser.close();
 }
 
@@ -63,6 +64,15 @@ async function seek(page, second) {
     return { x: drawing.left + (drawing.width - 12) * second / duration, y: drawing.top + 6 };
   }, second);
   await page.mouse.click(at.x + 1, at.y);
+  await page.waitForFunction(() => !document.getElementById("audio").seeking);
+  return page.evaluate(places);
+}
+
+/** Goes to the first event by the keyboard, and to its sound; where the sound and the playhead are then. */
+async function step(page) {
+  await page.locator(".seq-scroll").focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
   await page.waitForFunction(() => !document.getElementById("audio").seeking);
   return page.evaluate(places);
 }

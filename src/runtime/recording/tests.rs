@@ -106,13 +106,11 @@ async fn what_was_left_open_is_closed_and_marked_at_the_next_start() {
         recording
     });
     assert!(house.recordings.flush(FLUSH_PATIENCE).await);
-    // The files as they lie on the disk at this moment, and half a page and half a line more.
+    // The files as they lie on the disk at this moment, and a part of a page, a line, a sample more.
     for file in house.folder.path().join(OWNER).read_dir().unwrap() {
         let from = file.unwrap().path();
         let mut bytes = fs::read(&from).unwrap();
-        if !from.to_string_lossy().contains(".wav") {
-            bytes.extend_from_slice(b"OggS\0\0");
-        }
+        bytes.extend_from_slice(b"OggS\0\0");
         let to = killed.path().join(OWNER);
         fs::create_dir_all(&to).unwrap();
         fs::write(to.join(from.file_name().unwrap()), bytes).unwrap();
@@ -130,6 +128,34 @@ async fn what_was_left_open_is_closed_and_marked_at_the_next_start() {
     for call in ["call_1", "call_2"] {
         assert_eq!(house.lines(call).await.last().unwrap()["type"], "recording_interrupted");
     }
+}
+
+#[tokio::test]
+async fn what_has_no_sound_yet_is_gone_at_the_next_start() {
+    let killed = tempfile::tempdir().unwrap();
+    let folder = killed.path().join(OWNER);
+    fs::create_dir(&folder).unwrap();
+    for name in ["a.ogg.part", "a.jsonl.part", "b.wav.part", "b.jsonl.part", "c.jsonl.part"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+    let _house = House::over(killed, HOUR);
+    assert_eq!(folder.read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_recording_that_has_gone_is_erased_in_its_time() {
+    let house = House::open(HOUR);
+    drop(house.begin("call_1", RecordingFormat::Ogg));
+    assert!(house.recordings.flush(FLUSH_PATIENCE).await);
+    let folder = house.folder.path().join(OWNER);
+    fs::remove_file(folder.join("call_1.ogg")).unwrap();
+    let events = folder.join("call_1.jsonl");
+    assert_eq!(house.recordings.sweep().await.unwrap(), 0);
+    assert!(events.exists(), "it is young: its sound may be on its way");
+    let file = fs::File::options().write(true).open(&events).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - KEPT * 2).unwrap();
+    assert_eq!(house.recordings.sweep().await.unwrap(), 0, "it is no recording");
+    assert!(!events.exists());
 }
 
 #[tokio::test]
