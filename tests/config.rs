@@ -103,16 +103,16 @@ fn a_turn_server_is_of_use_with_its_secret_alone() {
 
 #[test]
 fn a_bucket_needs_its_keys_and_a_folder_to_record_in() {
-    let bucket = ("CALLBRIDGE_RECORDINGS_S3_BUCKET", "calls");
-    let folder = ("CALLBRIDGE_RECORDINGS_DIRECTORY", "/var/lib/recordings");
-    let access = ("CALLBRIDGE_RECORDINGS_S3_ACCESS_KEY", "me");
-    let secret = ("CALLBRIDGE_RECORDINGS_S3_SECRET_KEY", "hunter2");
-    let told = mistakes(&Setup { env: &[bucket, folder, access], ..Setup::default() });
+    const BUCKET: (&str, &str) = ("CALLBRIDGE_RECORDINGS_S3_BUCKET", "calls");
+    const FOLDER: (&str, &str) = ("CALLBRIDGE_RECORDINGS_DIRECTORY", "/var/lib/recordings");
+    const ACCESS: (&str, &str) = ("CALLBRIDGE_RECORDINGS_S3_ACCESS_KEY", "me");
+    const SECRET: (&str, &str) = ("CALLBRIDGE_RECORDINGS_S3_SECRET_KEY", "hunter2");
+    let told = mistakes(&Setup { env: &[BUCKET, FOLDER, ACCESS], ..Setup::default() });
     assert!(told.len() == 1 && told[0].contains("recordings.s3.secret_key"), "{told:?}");
-    let told = mistakes(&Setup { env: &[bucket, access, secret], ..Setup::default() });
+    let told = mistakes(&Setup { env: &[BUCKET, ACCESS, SECRET], ..Setup::default() });
     assert!(told.len() == 1 && told[0].contains("needs recordings.directory"), "{told:?}");
 
-    let env = &[bucket, folder, access, secret];
+    let env = &[BUCKET, FOLDER, ACCESS, SECRET];
     let bucket_of =
         |file| load(&Setup { file, env, ..Setup::default() }).unwrap().recordings.unwrap().bucket;
     let amazon = bucket_of("recordings.s3.region = 'eu-central-1'").unwrap();

@@ -347,7 +347,7 @@ mod tests {
             "state", "version",
         ];
         assert_eq!(labels, BTreeSet::from(known));
-        assert!(page.samples.len() < 300, "{} series", page.samples.len());
+        assert!(page.samples.len() < 320, "{} series", page.samples.len());
     }
 
     fn scrape() -> Scrape {

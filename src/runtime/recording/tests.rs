@@ -106,7 +106,7 @@ async fn what_was_left_open_is_closed_and_marked_at_the_next_start() {
         recording
     });
     assert!(house.recordings.flush(FLUSH_PATIENCE).await);
-    // The files as they lie on the disk at this moment, and a part of a page, a line, a sample more.
+    // The files as they are on the disk at this moment, and a part of a page, line, sample more.
     for file in house.folder.path().join(OWNER).read_dir().unwrap() {
         let from = file.unwrap().path();
         let mut bytes = fs::read(&from).unwrap();
