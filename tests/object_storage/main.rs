@@ -1,7 +1,12 @@
 //! Recordings in an object storage: brought there, served from there, erased there, and waiting
 //! here while it is away.
 
-#![expect(clippy::expect_used, reason = "a test's helpers may fail the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_in_result,
+    reason = "a test's helpers may fail the test"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

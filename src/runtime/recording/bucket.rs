@@ -117,7 +117,7 @@ impl Bucket {
         let file = File::open(path).await?;
         let length = file.metadata().await?.len();
         let key = self.key(name);
-        let url = self.signed(&self.place.put_object(Some(&self.credentials), &key));
+        let url = signed(&self.place.put_object(Some(&self.credentials), &key));
         let body = Body::wrap_stream(pieces(file, length));
         let request = self.client.put(url).header(CONTENT_TYPE, kind);
         let request = request.header(CONTENT_LENGTH, length).body(body);
@@ -136,7 +136,7 @@ impl Bucket {
         if let Some(from) = from {
             action.with_continuation_token(from);
         }
-        let url = self.signed(&action);
+        let url = signed(&action);
         let answer = self.ask(self.client.get(url).timeout(ANSWERING)).await?;
         let text = answer.text().await.map_err(|error| BucketError::Unreachable(why(&error)))?;
         let listed = ListObjectsV2::parse_response(&in_amazons_namespace(&text));
@@ -163,7 +163,7 @@ impl Bucket {
             return Ok(stream::empty().boxed());
         }
         let key = self.key(name);
-        let url = self.signed(&self.place.get_object(Some(&self.credentials), &key));
+        let url = signed(&self.place.get_object(Some(&self.credentials), &key));
         let range = format!("bytes={}-{}", part.start, part.end - 1);
         let asked = self.ask(self.client.get(url).header(RANGE, range));
         let answer = timeout(ANSWERING, asked).await;
@@ -183,7 +183,7 @@ impl Bucket {
     /// Deletes an object; that it is not there is no failure.
     pub(super) async fn delete(&self, name: &str) -> Result<(), BucketError> {
         let key = self.key(name);
-        let url = self.signed(&self.place.delete_object(Some(&self.credentials), &key));
+        let url = signed(&self.place.delete_object(Some(&self.credentials), &key));
         match self.ask(self.client.delete(url).timeout(ANSWERING)).await {
             Err(error) if error.is_absence() => Ok(()),
             deleted => deleted.map(drop),
@@ -192,12 +192,6 @@ impl Bucket {
 
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
-    }
-
-    fn signed<'a>(&self, action: &impl S3Action<'a>) -> Url {
-        let ms = i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX);
-        let now = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
-        action.sign_with_time(SIGNED_FOR, &now)
     }
 
     /// Sends a request; its answer, if it is a success.
@@ -210,6 +204,13 @@ impl Bucket {
         }
         Err(BucketError::Refused { status: status.as_u16(), code: code_of(answer).await })
     }
+}
+
+/// The URL by which an action is allowed from this moment on, for a while.
+fn signed<'a>(action: &impl S3Action<'a>) -> Url {
+    let ms = i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX);
+    let now = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
+    action.sign_with_time(SIGNED_FOR, &now)
 }
 
 /// The same with the namespace that the protocol has: not all servers write it like Amazon's.

@@ -107,8 +107,8 @@ impl Carrier {
         let beginning = recording.beginning();
         let is_there = match self.depot.put(&recording).await {
             Ok(()) => {
-                let (shelf, is_kept) = (Arc::clone(&self.shelf), self.is_kept);
-                off_thread(move || shelf.settle(&recording, is_kept)).await?
+                let is_kept = self.is_kept;
+                off_thread(move || recording.settle(is_kept)).await?
             }
             // It was erased before it could be read.
             Err(BucketError::File(error)) if error.kind() == io::ErrorKind::NotFound => false,

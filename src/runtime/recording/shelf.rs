@@ -98,24 +98,6 @@ impl Shelf {
         Ok(found.into_iter().take(most).map(|(_, one)| one).collect())
     }
 
-    /// Notes that a recording is stored elsewhere, and removes it here if it is not to be kept;
-    /// whether it was still there.
-    pub(super) fn settle(&self, stored: &Shelved, is_kept: bool) -> io::Result<bool> {
-        if !is_kept {
-            let was_there = stored.sound.try_exists()?;
-            remove_all(&stored.sound)?;
-            return Ok(was_there);
-        }
-        // Noted first: whoever erases between these two steps finds the note and takes it along.
-        let note = stored.sound.with_extension(STORED);
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note)?;
-        let is_there = stored.sound.try_exists()?;
-        if !is_there {
-            remove(&note)?;
-        }
-        Ok(is_there)
-    }
-
     /// Erases the recording of a call, if it has ended; whether there was one.
     pub(super) fn erase(&self, owner: &UserId, call: &CallId) -> io::Result<bool> {
         let Some(found) = self.find(owner, call)? else { return Ok(false) };
@@ -195,6 +177,24 @@ impl Shelf {
 impl Shelved {
     fn of(sound: PathBuf, format: RecordingFormat) -> Self {
         Self { format, events: sound.with_extension(EVENTS), sound }
+    }
+
+    /// Notes that it is stored elsewhere, and removes it here if it is not to be kept;
+    /// whether it was still there.
+    pub(super) fn settle(&self, is_kept: bool) -> io::Result<bool> {
+        if !is_kept {
+            let was_there = self.sound.try_exists()?;
+            remove_all(&self.sound)?;
+            return Ok(was_there);
+        }
+        // Noted first: whoever erases between these two steps finds the note and takes it along.
+        let note = self.sound.with_extension(STORED);
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&note)?;
+        let is_there = self.sound.try_exists()?;
+        if !is_there {
+            remove(&note)?;
+        }
+        Ok(is_there)
     }
 
     /// The owner's folder and the name of the sound in it.
