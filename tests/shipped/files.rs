@@ -73,6 +73,6 @@ fn value(path: &str, key: &str) -> String {
     value.unwrap_or_else(|| panic!("{path} has no {key}")).to_owned()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail the test")]
 
+mod compose;
 mod files;
 mod worlds;
 
