@@ -276,9 +276,13 @@ fn admission(config: &Config) -> AdmissionPolicy {
 }
 
 fn ice_servers(config: &IceConfig) -> IceServers {
-    let turn = config.turn.clone();
-    let turn = turn.map(|TurnConfig { urls, secret, ttl }| TurnServers { urls, secret, ttl });
-    IceServers { stun: config.stun.clone(), turn }
+    IceServers { stun: config.stun.clone(), turn: turn_servers(config) }
+}
+
+/// The TURN servers, where some are named.
+pub(crate) fn turn_servers(config: &IceConfig) -> Option<TurnServers> {
+    let TurnConfig { urls, secret, ttl } = config.turn.clone()?;
+    Some(TurnServers { urls, secret, ttl })
 }
 
 fn rates(config: &Config) -> Rates {

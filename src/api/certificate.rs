@@ -90,9 +90,11 @@ impl Tls {
 }
 
 impl TlsFiles {
-    /// Whether HTTPS could be served with these.
-    pub async fn check(&self) -> Result<(), CertificateError> {
-        Contents::read(self).await?.certified(self).map(|_fits| ())
+    /// Whether HTTPS could be served with these; the certificate itself, as DER.
+    pub async fn check(&self) -> Result<CertificateDer<'static>, CertificateError> {
+        let certified = Contents::read(self).await?.certified(self)?;
+        let own = certified.end_entity_cert().map(|own| own.clone().into_owned());
+        own.map_err(|why| CertificateError::Unfit { files: self.clone(), why })
     }
 }
 

@@ -44,9 +44,16 @@ impl IceServers {
 }
 
 impl TurnServers {
-    fn links(&self, who: &str, now_ms: u64) -> Vec<String> {
+    /// A name for `who`, made at `now_ms` since the Unix epoch, and the password that goes with it.
+    #[must_use]
+    pub fn account(&self, who: &str, now_ms: u64) -> (String, Secret) {
         let name = format!("{}:{who}", now_ms / 1000 + self.ttl.as_secs());
         let password = password(&self.secret, &name);
+        (name, password)
+    }
+
+    fn links(&self, who: &str, now_ms: u64) -> Vec<String> {
+        let (name, password) = self.account(who, now_ms);
         let link = |url: &String| {
             format!(
                 r#"<{url}>; rel="ice-server"; username="{name}"; credential="{}"; "#,

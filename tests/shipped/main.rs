@@ -5,6 +5,7 @@
 
 mod compose;
 mod files;
+mod relays;
 mod worlds;
 
 use std::net::{TcpListener, UdpSocket};
@@ -70,6 +71,44 @@ async fn a_database_that_cannot_be_written_is_told() {
     let told = World::new().doctor(&["--database", "sqlite:/proc/callbridge.db"]).await;
     assert_eq!(told.code, Some(1), "{}", told.out);
     assert!(told.line("failed   database").contains("let the gateway's user read and write"));
+}
+
+#[tokio::test]
+async fn a_folder_for_recordings_that_cannot_be_written_is_told() {
+    let world = World::new();
+    let told = world.doctor(&["--recordings-directory", "/proc/recordings"]).await;
+    assert_eq!(told.code, Some(1), "{}", told.out);
+    assert!(told.line("failed   recordings").contains("name another"), "{}", told.out);
+    let told = world.doctor(&["--recordings-directory", "recordings"]).await;
+    assert!(told.out.contains(" recordings       recordings can be written, and has "), "{}", told.out);
+    assert_eq!(world.files(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_with_its_key_and_its_end() {
+    let world = World::new();
+    let settings = ["--tls-certificate", "c.pem", "--tls-key", "k.pem"];
+    for (days, beginning) in [(90, "ok "), (3, "warning "), (-1, "failed ")] {
+        let (certificate, key) = worlds::certificate(days);
+        world.write("c.pem", &certificate);
+        world.write("k.pem", &key);
+        let told = world.doctor(&settings).await;
+        let line = told.line(&format!("{beginning:<8} tls"));
+        assert!(line.contains("c.pem"), "{line}");
+        assert_eq!(told.code, Some(i32::from(days < 0)), "{}", told.out);
+    }
+    world.write("k.pem", &worlds::certificate(90).1);
+    let told = world.doctor(&settings).await;
+    assert!(told.line("failed   tls").contains("make no HTTPS"), "{}", told.out);
+}
+
+#[tokio::test]
+async fn proxies_that_are_everybody_are_told() {
+    let world = World::new();
+    let told = world.doctor(&["--http-trusted-proxies", "0.0.0.0/0"]).await;
+    assert!(told.line("warning  proxies").contains("is everybody"), "{}", told.out);
+    let told = world.doctor(&["--http-trusted-proxies", "10.0.0.0/8"]).await;
+    told.line("ok       proxies");
 }
 
 #[tokio::test]

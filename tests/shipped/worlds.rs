@@ -109,6 +109,21 @@ impl Gateway {
     }
 }
 
+/// A certificate that holds from some months ago and for so many days from here on, and its key.
+pub(crate) fn certificate(days: i64) -> (String, String) {
+    let day = |days: i64| {
+        let at = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days + 1);
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let [month, day] = [date.month(), date.day()].map(i8::cast_unsigned);
+        rcgen::date_time_ymd(date.year().into(), month, day)
+    };
+    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    (parameters.not_before, parameters.not_after) = (day(-100), day(days));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = parameters.self_signed(&key).expect("signed");
+    (certificate.pem(), key.serialize_pem())
+}
+
 /// A server that answers whatever it is asked with this status and an hour that is right, for as
 /// long as the test's process lives.
 pub(crate) fn refusing(status: &'static str) -> SocketAddr {

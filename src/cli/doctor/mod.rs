@@ -2,10 +2,13 @@
 
 mod extras;
 mod finding;
+mod https;
 mod machine;
 mod minds;
 mod ports;
+mod relays;
 mod storage;
+mod turn_line;
 
 use std::process::ExitCode;
 
@@ -43,12 +46,15 @@ pub(super) async fn run(sources: &Sources, args: &Args) -> ExitCode {
 async fn examine(config: &Config, report: &mut Report) {
     report.add_all(settings(config));
     report.add(storage::database(config).await);
+    report.add_all(storage::recordings(config));
     report.add_all(storage::journals(config));
     let (http, door) = ports::http(config.listen, &health::url_of(config)).await;
     report.add(http);
-    report.add_all(ports::tls(config).await);
+    report.add_all(https::tls(config).await);
+    report.add_all(https::proxies(config));
     report.add(ports::media(config, door));
     report.add(ports::ice(config));
+    report.add_all(relays::all(&config.ice).await);
     report.add_all(minds::all(&config.model).await);
     report.add(machine::clock(&config.model).await);
     report.add(machine::open_files());

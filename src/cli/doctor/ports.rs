@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::net::TcpListener;
 
 use super::finding::Finding;
-use crate::app::tls_files;
 use crate::cli::health::{self, Trust};
 use crate::config::Config;
 use crate::rooms::{Rooms, RoomsConfig};
@@ -32,22 +31,6 @@ pub(super) async fn http(listen: SocketAddr, url: &str) -> (Finding, Door) {
     }
     let (seen, remedy) = refusal(listen, &error, "listen", "ss -ltnp");
     (Finding::failed(HTTP, seen, remedy), Door::NotOurs)
-}
-
-/// Whether HTTPS can be served, where it is wanted.
-pub(super) async fn tls(config: &Config) -> Option<Finding> {
-    let files = tls_files(&config.http)?;
-    Some(match files.check().await {
-        Ok(()) => {
-            let seen = format!("{} and its key fit", files.certificate.display());
-            Finding::fine(TLS, seen)
-        }
-        Err(error) => {
-            let remedy = "name a certificate and its own key, in PEM, in tls.certificate and \
-                          tls.key, readable for the gateway's user";
-            Finding::failed(TLS, error.to_string(), remedy)
-        }
-    })
 }
 
 /// Whether media can arrive where it should.
@@ -174,7 +157,6 @@ fn refusal(listen: SocketAddr, error: &io::Error, setting: &str, lister: &str) -
 }
 
 const HTTP: &str = "http";
-const TLS: &str = "tls";
 const MEDIA: &str = "media";
 const ICE: &str = "ice";
 
