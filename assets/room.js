@@ -18,6 +18,8 @@ let entering = null;
 /** Who is here, as told last. */
 let people = [];
 let agents = [];
+/** Our id in the call that is over: the room may show it for a moment longer. */
+let leftAs = null;
 let isMuted = false;
 /** Captions by utterance. */
 const lines = new Map();
@@ -65,12 +67,15 @@ function out(message, code) {
   for (const id of ["own", "others"]) $(id).value = 0;
   isMuted = false;
   showMuted();
-  [people, agents] = [[], []];
+  leftAs = people.find(({ isMe }) => isMe)?.id ?? leftAs;
+  // Who else was here is still here, as far as anybody knows who may look in from outside.
+  const isWatched = isOpen && code !== "ROOM_CLOSED";
+  [people, agents] = isWatched ? [people.filter(({ isMe }) => !isMe), agents] : [[], []];
   showPeople();
   show("out");
   say(message);
   if (hadFocus) $("join").focus();
-  if (isOpen && code !== "ROOM_CLOSED" && !outside) lookInside();
+  if (isWatched && !outside) lookInside();
 }
 
 /** Who is in an open room is shown to those who are about to come in. */
@@ -81,8 +86,10 @@ function lookInside() {
 }
 
 function follow(source) {
-  const isCurrent = () => source === (call ?? outside);
-  source.on("people", (told) => { if (isCurrent()) { people = told; showPeople(); } });
+  // A call that has ended knows of nobody, which says nothing of the room.
+  const isCurrent = () => source === (call ?? outside) && source.state !== "ended";
+  const isHere = ({ id }) => call || id !== leftAs;
+  source.on("people", (told) => { if (isCurrent()) { people = told.filter(isHere); showPeople(); } });
   source.on("agents", (told) => { if (isCurrent()) { agents = told; showPeople(); } });
   source.on("caption", (caption) => isCurrent() && showCaption(caption));
 }

@@ -59,12 +59,14 @@ function spy(rate) {
     }
   };
   // What was shown, each once in a row.
-  window.shown = { states: [], doing: [], loudest: { own: 0, others: 0 } };
+  window.shown = { states: [], doing: [], people: [], loudest: { own: 0, others: 0 } };
   const note = (list, text) => text && list.at(-1) !== text && list.push(text);
   document.addEventListener("DOMContentLoaded", () => {
     const look = () => {
       note(window.shown.states, document.getElementById("state")?.textContent);
       note(window.shown.doing, document.querySelector("#people .agent .doing")?.textContent);
+      const people = [...document.querySelectorAll("#people .name")].map(({ textContent }) => textContent);
+      if (String(window.shown.people.at(-1)) !== String(people)) window.shown.people.push(people);
     };
     setInterval(() => {
       for (const id of ["own", "others"]) {
@@ -93,6 +95,18 @@ async function writeHeard(page, file) {
   head.write("data", 36);
   head.writeUInt32LE(sound.length, 40);
   fs.writeFileSync(file, Buffer.concat([head, sound]));
+}
+
+/** The kinds of both ends of the way that the sound of the latest call takes. */
+function way(page) {
+  return page.evaluate(async () => {
+    const stats = await window.peers.at(-1).getStats();
+    const pair = [...stats.values()].find(({ type, nominated, state }) => (
+      type === "candidate-pair" && nominated && state === "succeeded"
+    ));
+    const kind = (id) => stats.get(id).candidateType;
+    return { local: kind(pair.localCandidateId), remote: kind(pair.remoteCandidateId) };
+  });
 }
 
 /** What whoever does not see or point would miss: each a sentence. */
@@ -162,5 +176,5 @@ function shoot(page, folder, name) {
 }
 
 module.exports = {
-  DESKTOP, PHONE, launch, visitor, writeHeard, accessFaults, overflow, person, shoot,
+  DESKTOP, PHONE, launch, visitor, writeHeard, way, accessFaults, overflow, person, shoot,
 };

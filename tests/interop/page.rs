@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::gateway::Gateway;
 use super::lan::{self, Neighbour};
 use super::peer::{Agent, Peer, chromium, fixture};
-use super::sound::{missed, words_in, write_microphone};
+use super::sound::{missed, words_in, write_microphone, write_microphone_after};
 
 /// Held by each test with browsers: two of them at once starve their calls on a small machine.
 pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
@@ -25,6 +25,8 @@ async fn the_room_page_works_in_a_browser() {
     let shown = visit(&gateway, &mut agent, &gateway.room("lobby")).await;
     assert_eq!(shown["isLocked"], false);
     assert_eq!(sorted(&shown["left"]["people"]), ["Ada"]);
+    // Not even for a moment does the list say that nobody is there.
+    assert_eq!(shown["left"]["peopleSince"], json!([["Ada"]]));
 }
 
 #[tokio::test]
@@ -93,34 +95,82 @@ async fn two_browsers_and_an_agent_share_a_room() {
     let gateway = Gateway::start().await;
     let mut agent = Agent::create(&gateway).await;
     agent.join("three").await;
-    let (asks, listens) = (question(&gateway), gateway.folder().join("silence.wav"));
-    write_silence(&listens);
-    let heard = gateway.folder().join("heard.wav");
+    let file = |name: &str| gateway.folder().join(name);
+    let (asks, says) = (question(&gateway), file("ben.wav"));
+    // Long enough for him to mute before he says it for the first time.
+    write_microphone_after(12, &fixture("my-name-is"), &says);
+    let heard = [file("heard-by-ann.wav"), file("heard-by-ben.wav")];
     let (browser, room) = (chromium(), gateway.room("three"));
-    let args = [
-        browser.as_os_str(),
-        OsStr::new(&room),
-        asks.as_os_str(),
-        listens.as_os_str(),
-        heard.as_os_str(),
+    let [by_ann, by_ben] = &heard;
+    let args: [&OsStr; 6] = [
+        browser.as_ref(),
+        room.as_ref(),
+        asks.as_ref(),
+        says.as_ref(),
+        by_ann.as_ref(),
+        by_ben.as_ref(),
     ];
     let mut pages = Peer::node("room_page_two.cjs", &args);
-    let told = pages.next().await;
+    let told = pages.within(Duration::from_secs(140)).await;
     pages.finish().await;
 
-    let seen = told["seen"].as_array().unwrap();
+    let [seen, named] = ["seen", "named"].map(|what| told[what].as_array().unwrap());
     assert_eq!(sorted(&seen[0]["people"]), ["Ada", "Ann (you)", "Ben"]);
     assert_eq!(sorted(&seen[1]["people"]), ["Ada", "Ann", "Ben (you)"]);
-    assert_eq!(seen[0]["asked"], seen[1]["asked"]);
-    assert_eq!(seen[0]["answered"], seen[1]["answered"]);
-    let asked = seen[1]["asked"].as_str().unwrap();
-    assert!(asked.starts_with("Ann:"), "{asked}");
+    for (shown, name, words) in
+        [(seen, "Ann", "What time is it?"), (named, "Ben", "My name is Alice.")]
+    {
+        // Both read the same, with the name of whoever said it.
+        assert_eq!(shown[0]["asked"], shown[1]["asked"]);
+        assert_eq!(shown[0]["answered"], shown[1]["answered"]);
+        let asked = shown[1]["asked"].as_str().unwrap();
+        assert!(asked.starts_with(&format!("{name}:")), "{asked}");
+        assert!(missed(words, asked).len() <= 1, "{asked}");
+    }
     assert_eq!(sorted(&told["left"]), ["Ada", "Ben (you)"]);
-    let words = words_in(&heard).await;
-    let said = seen[1]["answered"].as_str().unwrap().trim_start_matches("Ada:");
-    let all = format!("What time is it? {said}");
-    assert!(is_heard(&all, &words), "Ben has heard {words:?} of {all:?}");
+    let answers = [seen, named]
+        .map(|shown| shown[1]["answered"].as_str().unwrap().trim_start_matches("Ada:").to_owned());
+    let others = ["My name is Alice.", "What time is it?"];
+    for ((path, who), other) in heard.iter().zip(["Ann", "Ben"]).zip(others) {
+        let words = words_in(path).await;
+        let all = format!("{other} {}", answers.join(" "));
+        assert!(is_heard(&all, &words), "{who} has heard {words:?} of {all:?}");
+        assert!(missed(other, &words).len() <= 1, "{who} has heard {words:?}");
+    }
     assert_eq!(told["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn whoever_is_muted_is_not_heard_by_the_model() {
+    let _turn = TURN.lock().await;
+    let gateway = Gateway::start().await;
+    let mut agent = Agent::create(&gateway).await;
+    agent.join("quiet").await;
+    let (browser, room, microphone) = (chromium(), gateway.room("quiet"), question(&gateway));
+    let args = [browser.as_os_str(), OsStr::new(&room), microphone.as_os_str()];
+    let mut page = Peer::node("room_page_trouble.cjs", &args);
+    page.order("\"join\"").await;
+    assert_eq!(page.next().await, json!({"joined": true}));
+    agent.spoken().await;
+    page.order("\"mute\"").await;
+    let muted = page.within(Duration::from_secs(80)).await;
+    assert_eq!(muted["loudest"], 0, "{muted}");
+
+    // The question is asked of the microphone again and again, and once more after that.
+    let at = |event: &Value| {
+        let at = event["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        at.as_millisecond()
+    };
+    let [from, to] = ["from", "to"].map(|end| muted[end].as_i64().unwrap());
+    let told = agent.events_until("transcript", |event| at(event) > to).await;
+    // What was on its way when the page was muted may still come.
+    let meanwhile: Vec<&Value> = told
+        .iter()
+        .filter(|event| at(event) > from + 2_000 && at(event) < to)
+        .filter(|event| ["vad_start", "transcript"].iter().any(|kind| event["type"] == *kind))
+        .collect();
+    assert!(meanwhile.is_empty(), "{meanwhile:?}");
+    page.finish().await;
 }
 
 #[test]
@@ -259,7 +309,7 @@ async fn what_an_agent_said_is_cut_to_what_was_heard_of_it() {
 
 /// Whether most of what was said was heard. The recogniser writes `43` for forty-three, and takes
 /// some times of the day for other words.
-fn is_heard(said: &str, heard: &str) -> bool {
+pub(crate) fn is_heard(said: &str, heard: &str) -> bool {
     missed(said, heard).len() * 2 <= said.split_whitespace().count()
 }
 
@@ -268,20 +318,6 @@ pub(crate) fn question(gateway: &Gateway) -> PathBuf {
     let microphone = gateway.folder().join("microphone.wav");
     write_microphone(&fixture("what-time-is-it"), &microphone);
     microphone
-}
-
-fn write_silence(path: &Path) {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 48_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    for _ in 0..96_000 {
-        writer.write_sample(0_i16).unwrap();
-    }
-    writer.finalize().unwrap();
 }
 
 fn sorted(names: &Value) -> Vec<String> {

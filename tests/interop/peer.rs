@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -84,6 +85,14 @@ impl Peer {
     /// What it tells next.
     pub(crate) async fn next(&mut self) -> Value {
         self.until("anything", |_| true).await
+    }
+
+    /// What it tells next, if that takes longer than others do.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn within(&mut self, limit: Duration) -> Value {
+        let line = timeout(limit, self.told.next_line()).await.expect("it tells").unwrap();
+        let line = line.unwrap_or_else(|| panic!("{} ends", self.script));
+        serde_json::from_str(&line).unwrap()
     }
 
     /// Waits until it tells something that fits; what comes before that is let go.
@@ -200,6 +209,25 @@ impl Agent {
             event["type"] == kind && fits(event)
         };
         self.peer.until(kind, fits).await["event"].take()
+    }
+
+    /// All that comes until an event of this kind fits, which is the last.
+    #[allow(dead_code, reason = "each test program uses its part of it")]
+    pub(crate) async fn events_until(
+        &mut self,
+        kind: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            let event =
+                self.peer.until(kind, |told| told["event"].is_object()).await["event"].take();
+            let is_last = event["type"] == kind && fits(&event);
+            events.push(event);
+            if is_last {
+                return events;
+            }
+        }
     }
 
     /// Waits until the agent has said something to its end; its words.

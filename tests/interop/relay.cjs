@@ -7,7 +7,7 @@
 "use strict";
 
 const { tell, obey, deadline } = require("./lines.cjs");
-const { launch, visitor } = require("./browsers.cjs");
+const { launch, visitor, way } = require("./browsers.cjs");
 
 const [executablePath, url, wav] = process.argv.slice(2);
 
@@ -21,7 +21,7 @@ async function main() {
     tell(outcome);
     if (!outcome.joined) return;
     await page.waitForFunction(() => window.heard.flat().some((one) => Math.abs(one) > 3000));
-    tell(await page.evaluate(way));
+    tell(await way(page));
     await new Promise((resolve) => { obey(() => {}, resolve); });
     await page.evaluate(() => window.call.leave());
   } finally {
@@ -38,17 +38,6 @@ async function enter() {
   } catch ({ code, message }) {
     return { joined: false, code, message };
   }
-}
-
-/** Runs in the page: the kinds of both ends of the way that the sound takes. */
-async function way() {
-  const stats = await window.peers.at(-1).getStats();
-  const all = [...stats.values()];
-  const pair = all.find(({ type, nominated, state }) => (
-    type === "candidate-pair" && nominated && state === "succeeded"
-  ));
-  const kind = (id) => stats.get(id).candidateType;
-  return { local: kind(pair.localCandidateId), remote: kind(pair.remoteCandidateId) };
 }
 
 main().catch((error) => {

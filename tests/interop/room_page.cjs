@@ -74,7 +74,12 @@ async function visit(browser) {
   await person(page, "Carol").waitFor({ state: "detached" });
   const left = {
     state: await state.innerText(),
+    // Each list that was shown from then on: nobody goes and comes back with us.
     people: await page.locator("#people .name").allTextContents(),
+    peopleSince: await page.evaluate((carol) => {
+      const { people } = window.shown;
+      return people.slice(people.findLastIndex((names) => names.includes(carol)) + 1);
+    }, "Carol (you)"),
     focused: await page.evaluate(() => document.activeElement.id),
     isListening: await page.evaluate(() => window.peers.some(
       (peer) => peer.getSenders().some(({ track }) => track?.readyState === "live"),

@@ -3,11 +3,13 @@
 // Usage: node room_page_trouble.cjs CHROMIUM ROOM_URL [WAV_TO_SAY | refused | ""] [ORIGIN_TO_TRUST]
 //
 // Orders: "join" joins and tells what it comes to, "mend" waits until the page is in the call and
-// a new question of its own is captioned, "ended" waits until the page is out of the call.
+// a new question of its own is captioned, "ended" waits until the page is out of the call, "mute"
+// mutes for as long as it takes to play the microphone's file, "way" tells how the sound goes, and
+// { "write": FILE } writes what was heard.
 "use strict";
 
 const { tell, obey, deadline } = require("./lines.cjs");
-const { launch, visitor } = require("./browsers.cjs");
+const { launch, visitor, way, writeHeard } = require("./browsers.cjs");
 
 const [executablePath, url, wav, origin] = process.argv.slice(2);
 
@@ -24,8 +26,17 @@ async function main() {
   });
   page.on("request", (request) => requests.push(`${request.method()} ${new URL(request.url()).pathname}`));
   await page.goto(url);
-  const orders = { join: () => join(page), mend: () => mend(page, requests, restarts), ended: () => ended(page, requests) };
-  obey((order) => orders[order]().then(tell, fail), () => browser.close().then(() => process.exit(0)));
+  const orders = {
+    join: () => join(page),
+    mend: () => mend(page, requests, restarts),
+    ended: () => ended(page, requests),
+    mute: () => mute(page),
+    way: () => way(page),
+  };
+  const obeyed = (order) => (
+    order.write ? writeHeard(page, order.write).then(() => ({ written: true })) : orders[order]()
+  );
+  obey((order) => obeyed(order).then(tell, fail), () => browser.close().then(() => process.exit(0)));
 }
 
 async function join(page) {
@@ -55,6 +66,21 @@ async function mend(page, requests, restarts) {
 function question(page, count) {
   const own = page.locator("#captions li:not(.agent):not(.interim)", { hasText: /Carol:.*time/i });
   return own.nth(count).waitFor();
+}
+
+/** Mutes once nobody speaks; when that was, in ms since the Unix epoch. */
+async function mute(page) {
+  const playedMs = 20_000;
+  await page.locator("#people li.agent", { hasText: "listening" }).waitFor();
+  const button = page.getByRole("button", { name: "Mute" });
+  await button.click();
+  await page.locator("#mute[aria-pressed=true]").waitFor();
+  const from = Date.now();
+  await page.waitForTimeout(playedMs);
+  const loudest = await page.evaluate(() => document.getElementById("own").value);
+  const to = Date.now();
+  await button.click();
+  return { from, to, loudest };
 }
 
 async function ended(page, requests) {

@@ -55,6 +55,12 @@ pub(crate) fn missed(said: &str, heard: &str) -> Vec<String> {
 /// The browser plays it again and again, so a slow machine that is late for the first time gets
 /// the second.
 pub(crate) fn write_microphone(from: &Path, to: &Path) {
+    write_microphone_after(2, from, to);
+}
+
+/// The same, with so many seconds of silence before the first word.
+#[allow(dead_code, reason = "each test program uses its part of it")]
+pub(crate) fn write_microphone_after(seconds: usize, from: &Path, to: &Path) {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 48_000,
@@ -63,7 +69,7 @@ pub(crate) fn write_microphone(from: &Path, to: &Path) {
     };
     let mut writer = hound::WavWriter::create(to, spec).unwrap();
     let silence = |seconds: usize| std::iter::repeat_n(0, seconds * 48_000);
-    for sample in silence(2).chain(read(from, 48_000)).chain(silence(12)) {
+    for sample in silence(seconds).chain(read(from, 48_000)).chain(silence(14 - seconds)) {
         writer.write_sample(sample).unwrap();
     }
     writer.finalize().unwrap();
