@@ -36,32 +36,30 @@ pub(crate) fn run(limit: Duration, test: impl Future<Output = ()>) {
     assert!(status.success(), "{name}, in a network of its own: {status}");
 }
 
-/// Another machine on the same wire. Dropping it takes it away.
+/// A machine with a network of its own, and nothing in it. Dropping it takes it away.
 #[allow(dead_code, reason = "only tests of two machines have one")]
-pub(crate) struct Neighbour {
+pub(crate) struct Machine {
     holder: Child,
 }
 
 #[allow(dead_code, reason = "only tests of two machines have one")]
-impl Neighbour {
-    /// Moves the far end of the wire into a namespace of its own.
+impl Machine {
     pub(crate) fn new() -> Self {
         let mut holder = Command::new("unshare");
         holder.args(["--net", "--", "sh", "-c", "echo; exec sleep infinity"]);
         let mut holder = holder.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0];
         std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
-        let neighbour = Self { holder };
-        ip(&["link", "set", FAR_END, "netns", &neighbour.holder.id().to_string()]);
-        for settings in [
-            ["addr", "add", "10.77.0.2/24", "dev", FAR_END].as_slice(),
-            &["link", "set", FAR_END, "up"],
-            &["link", "set", "lo", "up"],
-        ] {
-            let mut command = neighbour.command("ip");
-            assert!(command.args(settings).status().unwrap().success(), "{settings:?}");
-        }
-        neighbour
+        let machine = Self { holder };
+        machine.ip(&["link", "set", "lo", "up"]);
+        machine
+    }
+
+    /// Moves an end of a wire from our own side to this machine, and gives it an address.
+    pub(crate) fn plug_in(&self, end: &str, address: &str) {
+        ip(&["link", "set", end, "netns", &self.holder.id().to_string()]);
+        self.ip(&["addr", "add", address, "dev", end]);
+        self.ip(&["link", "set", end, "up"]);
     }
 
     /// A program that will run there.
@@ -71,18 +69,46 @@ impl Neighbour {
         command
     }
 
-    /// Pulls the plug, or puts it in again.
-    #[expect(clippy::unused_self, reason = "without a neighbour there is no wire")]
-    pub(crate) fn plug(&self, is_in: bool) {
-        ip(&["link", "set", NEAR_END, if is_in { "up" } else { "down" }]);
+    /// Changes its network.
+    pub(crate) fn ip(&self, arguments: &[&str]) {
+        let status = self.command("ip").args(arguments).status();
+        let status = status.expect("`nsenter` is there: run `make test-deps`");
+        assert!(status.success(), "ip {arguments:?}");
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for Machine {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+    }
+}
+
+/// Another machine on the same wire. Dropping it takes it away.
+#[allow(dead_code, reason = "only tests of two machines have one")]
+pub(crate) struct Neighbour {
+    machine: Machine,
+}
+
+#[allow(dead_code, reason = "only tests of two machines have one")]
+impl Neighbour {
+    /// Moves the far end of the wire into a namespace of its own.
+    pub(crate) fn new() -> Self {
+        let machine = Machine::new();
+        machine.plug_in(FAR_END, "10.77.0.2/24");
+        Self { machine }
+    }
+
+    /// A program that will run there.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.machine.command(program)
+    }
+
+    /// Pulls the plug, or puts it in again.
+    #[expect(clippy::unused_self, reason = "without a neighbour there is no wire")]
+    pub(crate) fn plug(&self, is_in: bool) {
+        ip(&["link", "set", NEAR_END, if is_in { "up" } else { "down" }]);
     }
 }
 
@@ -101,7 +127,8 @@ fn furnish() {
     ip(&["link", "set", FAR_END, "up"]);
 }
 
-fn ip(arguments: &[&str]) {
+/// Changes our own network.
+pub(crate) fn ip(arguments: &[&str]) {
     let status = Command::new("ip").args(arguments).status();
     let status = status.expect("`ip` is there: run `make test-deps`");
     assert!(status.success(), "ip {arguments:?}");
@@ -114,4 +141,5 @@ fn is_root() -> bool {
 
 const INSIDE: &str = "INSIDE_A_LAN";
 const NEAR_END: &str = "lan0";
-const FAR_END: &str = "lan1";
+/// The end of the wire that is for another machine.
+pub(crate) const FAR_END: &str = "lan1";

@@ -14,6 +14,7 @@ mod gateway;
 mod handoff;
 #[path = "../harness/lan.rs"]
 mod lan;
+mod nat;
 mod page;
 mod peer;
 mod private;
