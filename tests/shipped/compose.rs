@@ -25,8 +25,11 @@ fn the_file_is_one_by_the_specification() {
 fn the_gateway_starts_alone_unless_more_is_asked_for() {
     let compose = compose();
     let services = services(&compose);
-    let without: Vec<_> =
-        services.iter().filter(|(_, one)| one["profiles"].is_null()).map(|(name, _)| *name).collect();
+    let without: Vec<_> = services
+        .iter()
+        .filter(|(_, one)| one["profiles"].is_null())
+        .map(|(name, _)| *name)
+        .collect();
     assert_eq!(without, ["callbridge"]);
     for (name, service) in &services {
         let profiles = texts(&service["profiles"]);
@@ -101,7 +104,8 @@ fn the_example_of_settings_names_variables_that_are_used_and_profiles_that_are_t
         assert!(is_used || name == "COMPOSE_PROFILES", "{name} is for nothing");
     }
     let all = services(&compose);
-    let profiles: BTreeSet<&str> = all.iter().flat_map(|(_, one)| texts(&one["profiles"])).collect();
+    let profiles: BTreeSet<&str> =
+        all.iter().flat_map(|(_, one)| texts(&one["profiles"])).collect();
     for profile in profiles {
         assert!(example.contains(profile) && text.contains(&format!("--profile {profile} up")));
     }
@@ -136,7 +140,11 @@ fn image_and_service_agree_about_the_gateway() {
     for line in ["USER callbridge", r#"ENTRYPOINT ["callbridge"]"#, r#"CMD ["serve"]"#] {
         assert!(dockerfile.contains(line), "{line}");
     }
-    assert!(service["command"].is_null() && service["entrypoint"].is_null() && service["user"].is_null());
+    assert!(
+        service["command"].is_null()
+            && service["entrypoint"].is_null()
+            && service["user"].is_null()
+    );
     let config = Config::load(&Sources::default()).expect("the defaults are right");
     let grace = service["stop_grace_period"].as_str().expect("seconds").trim_end_matches('s');
     assert!(grace.parse::<u64>().expect("seconds") >= config.grace.shutdown.as_secs() + 10);
@@ -172,7 +180,8 @@ fn prometheus_takes_its_file_and_its_flags() {
     let output = ran(Command::new("promtool").args(["check", "config"]).arg(PROMETHEUS));
     assert!(output.status.success(), "{output:?}");
     let help = ran(Command::new("prometheus").arg("--help"));
-    let help = String::from_utf8_lossy(&help.stdout).into_owned() + &String::from_utf8_lossy(&help.stderr);
+    let help =
+        String::from_utf8_lossy(&help.stdout).into_owned() + &String::from_utf8_lossy(&help.stderr);
     let compose = compose();
     for flag in texts(&compose["services"]["prometheus"]["command"]) {
         let name = flag.split('=').next().unwrap_or_default();

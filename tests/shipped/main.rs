@@ -80,7 +80,11 @@ async fn a_folder_for_recordings_that_cannot_be_written_is_told() {
     assert_eq!(told.code, Some(1), "{}", told.out);
     assert!(told.line("failed   recordings").contains("name another"), "{}", told.out);
     let told = world.doctor(&["--recordings-directory", "recordings"]).await;
-    assert!(told.out.contains(" recordings       recordings can be written, and has "), "{}", told.out);
+    assert!(
+        told.out.contains(" recordings       recordings can be written, and has "),
+        "{}",
+        told.out
+    );
     assert_eq!(world.files(), Vec::<String>::new());
 }
 

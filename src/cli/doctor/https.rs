@@ -113,7 +113,10 @@ mod tests {
             let at = |days: i64| now + days * DAY;
             judge_certificate("c.pem", Some((at(from), at(until))), now.cast_unsigned())
         };
-        assert_eq!(judged(-1, 90).line(), "ok       tls              c.pem and its key fit, for 90 days");
+        assert_eq!(
+            judged(-1, 90).line(),
+            "ok       tls              c.pem and its key fit, for 90 days"
+        );
         assert_eq!(judged(-60, 14).state, State::Fine);
         let soon = judged(-60, 13);
         assert!(matches!(soon.state, State::Warning { .. }), "{soon:?}");

@@ -127,9 +127,8 @@ async fn relay(url: &str, account: &Account) -> Result<Answer, Trouble> {
         account.password.expose().to_owned(),
         provider.crypto(),
     )?;
-    let signed = |method, wish: &dyn Setter| {
-        message(method, &[wish, &name, &realm, &nonce, &proof])
-    };
+    let signed =
+        |method, wish: &dyn Setter| message(method, &[wish, &name, &realm, &nonce, &proof]);
     let second = line.ask(&signed(METHOD_ALLOCATE, &TRANSPORT)?).await?;
     if let Some((code, words)) = refusal(&second)? {
         return Ok(Answer::Refused(code, words));
@@ -181,7 +180,10 @@ mod tests {
     fn every_outcome_says_what_to_do() {
         let at = "203.0.113.8:49160".parse().expect("an address");
         let given = judge(URL, Ok(Answer::Relay(at)));
-        assert_eq!(given.line(), format!("ok       turn             {URL} relays, from 203.0.113.8"));
+        assert_eq!(
+            given.line(),
+            format!("ok       turn             {URL} relays, from 203.0.113.8")
+        );
         let wrong = judge(URL, Ok(Answer::Refused(401, "Unauthorized".into())));
         assert!(wrong.is_failed() && wrong.line().contains("turn.secret"), "{wrong:?}");
         assert!(judge(URL, Ok(Answer::Open)).is_failed());

@@ -79,7 +79,11 @@ fn judge_recordings(shown: &str, room: io::Result<u64>, calls: u64) -> Finding {
         Ok(room) => room,
         Err(error) => {
             let remedy = "let the gateway's user write there, or name another recordings.directory";
-            return Finding::failed(RECORDINGS, format!("{shown} cannot be written: {error}"), remedy);
+            return Finding::failed(
+                RECORDINGS,
+                format!("{shown} cannot be written: {error}"),
+                remedy,
+            );
         }
     };
     let needed = calls.saturating_mul(HOUR_OF_WAV);

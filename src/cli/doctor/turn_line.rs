@@ -49,9 +49,8 @@ impl Place {
         // The colons of an IPv6 address stand in brackets.
         let after_host = authority.rfind(']').map_or(0, |end| end + 1);
         let colon = authority[after_host..].rfind(':').map(|at| after_host + at);
-        let (host, port) = colon.map_or((authority, ""), |at| {
-            (&authority[..at], &authority[at + 1..])
-        });
+        let (host, port) =
+            colon.map_or((authority, ""), |at| (&authority[..at], &authority[at + 1..]));
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Self { host, port: port.parse().unwrap_or(usual), manner }
     }
