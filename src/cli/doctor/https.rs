@@ -83,8 +83,8 @@ fn judge_plain(listen: SocketAddr, trusted: &[IpNet]) -> Option<Finding> {
         return None;
     }
     let seen = format!(
-        "{listen} speaks plain HTTP: keys and tokens can be read on the way, and browsers elsewhere \
-         give it no microphone"
+        "{listen} speaks plain HTTP: keys and tokens can be read on the way, and browsers \
+         elsewhere give it no microphone"
     );
     let remedy = "set tls.certificate and tls.key, or name the TLS proxy before it in \
                   http.trusted_proxies";

@@ -1,5 +1,5 @@
-//! Do the TURN servers that callers are told of relay for those whom the gateway sends? Each is asked
-//! for a relay as a browser asks (RFC 8656, section 7), and it is given back at once.
+//! Do the TURN servers that callers are told of relay for those whom the gateway sends? Each is
+//! asked for a relay as a browser asks (RFC 8656, section 7), and it is given back at once.
 
 use std::io;
 use std::net::SocketAddr;
