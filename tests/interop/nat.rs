@@ -1,5 +1,5 @@
-//! Callers behind a NAT, and a gateway behind another: a router of the kernel's own between them, so
-//! that neither sees the other's address.
+//! Callers behind a NAT, and a gateway behind another: a router of the kernel's own between them,
+//! so that neither sees the other's address.
 //!
 //! ```text
 //! caller 192.168.9.2 --- 198.51.100.9 [router] 203.0.113.7 --- 10.77.0.1 gateway, relay

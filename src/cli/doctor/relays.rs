@@ -64,6 +64,9 @@ pub(super) enum Trouble {
     /// There is no connection.
     #[error("cannot be reached: {0}")]
     Unreachable(#[from] io::Error),
+    /// It shows no certificate that is trusted here.
+    #[error("is not trusted: {0}")]
+    Untrusted(io::Error),
     /// What came is no TURN.
     #[error("answers, but not as a TURN server does: {0}")]
     Strange(#[from] StunError),
@@ -94,6 +97,10 @@ fn judge(url: &str, outcome: Result<Answer, Trouble>) -> Finding {
         }
         Err(trouble @ Trouble::Unspoken) => {
             Finding::warning(TURN, format!("{url} {trouble}"), "try it with a browser")
+        }
+        Err(trouble @ Trouble::Untrusted(_)) => {
+            let remedy = "give it a certificate for this name, of an authority that callers trust";
+            Finding::failed(TURN, format!("{url} {trouble}"), remedy)
         }
         Err(trouble @ (Trouble::Unknown(_) | Trouble::Strange(_))) => {
             let remedy = "name a TURN server in turn.urls, such as turn:HOST:3478?transport=udp";

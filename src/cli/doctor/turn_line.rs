@@ -78,7 +78,8 @@ impl Line {
                 let name = ServerName::try_from(place.host.clone()).map_err(io::Error::other)?;
                 let connector = TlsConnector::from(Arc::new(config));
                 let stream = TcpStream::connect(at).await?;
-                Self::Tls(Box::new(connector.connect(name, stream).await?))
+                let stream = connector.connect(name, stream).await;
+                Self::Tls(Box::new(stream.map_err(Trouble::Untrusted)?))
             }
             Manner::Dtls => return Err(Trouble::Unspoken),
         })
