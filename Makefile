@@ -6,7 +6,7 @@ CARGO_TARGET_DIR ?= $(CALLBRIDGE_CACHE)/target
 export CALLBRIDGE_CACHE CARGO_TARGET_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-silero deps-daily test-deps demo serve test soak bench hearing load deb lint fmt doc clean
+.PHONY: help deps deps-silero deps-daily test-deps demo serve test soak bench hearing load deb lint fmt doc book clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fmt: ## put the style right
 
 doc: ## build the documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+book: ## make a book of docs/, in the target folder below book/
+	@scripts/book
 
 clean: ## delete what was built (models and test packages stay)
 	cargo clean

@@ -1,0 +1,172 @@
+//! The documentation, taken at its word: every command in it is run, page by page, as a newcomer
+//! would type it; every link leads somewhere; every example of settings is accepted.
+//!
+//! What a page can say to this test, in a comment of HTML right above a block:
+//!
+//! ```text
+//! <!-- not run: its reason -->   the block is left out; how many are is bounded below
+//! <!-- stays: NAME -->           the command runs on, as in a terminal of its own. Another one of
+//!                                the same name replaces it: the reader would press ctrl-c
+//! <!-- seen: NAME -->            the block is what that terminal shows next
+//! ```
+//!
+//! Blocks of `sh` must succeed, command by command. In blocks of `console` lines with `$` are
+//! commands, which go on where the next line is indented, and the others what they print on
+//! standard output: `…` stands for anything in a line,
+//! and for any lines where it stands alone. A program or a file of settings whose first line is a
+//! comment with a file's name is saved under it.
+//!
+//! A page is read in a checkout of its own, made of links, and in a network of its own, where port
+//! 8080 is free and nothing else can be reached. `callbridge`, and `cargo run` for it, are the
+//! program that cargo has built for this test; `python3` and Node.js have what `make test-deps`
+//! has installed. `make demo` and `make test` are not run: the one has a test of its own, and the
+//! other is this.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's helpers may fail the test"
+)]
+
+mod links;
+mod page;
+mod reader;
+mod shape;
+
+#[path = "../harness/lan.rs"]
+mod lan;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use page::{Kind, Mark, Page};
+
+/// The pages with commands, each of which has a test below.
+const PAGES: &[&str] = &[
+    "README.md",
+    "docs/first-call.md",
+    "docs/how-to.md",
+    "docs/operations.md",
+    "docs/performance.md",
+    "docs/rooms.md",
+    "docs/security.md",
+];
+
+/// How many blocks may be left out. Whoever raises this has a reason that stands in the page.
+const NOT_RUN_MAX: usize = 12;
+
+#[test]
+fn a_newcomer_gets_through_the_readme() {
+    reader::follow("README.md");
+}
+
+#[test]
+fn a_newcomer_gets_through_the_first_call() {
+    reader::follow("docs/first-call.md");
+}
+
+#[test]
+fn every_task_is_done_as_it_is_told() {
+    reader::follow("docs/how-to.md");
+}
+
+#[test]
+fn an_operator_gets_through_operations() {
+    reader::follow("docs/operations.md");
+}
+
+#[test]
+fn the_commands_of_performance_are_in_order() {
+    reader::follow("docs/performance.md");
+}
+
+#[test]
+fn the_commands_of_rooms_are_in_order() {
+    reader::follow("docs/rooms.md");
+}
+
+#[test]
+fn what_security_claims_can_be_seen() {
+    reader::follow("docs/security.md");
+}
+
+#[test]
+fn no_page_with_commands_is_forgotten() {
+    let with_commands = Page::all().into_iter().filter(|page| page.blocks.iter().any(is_command));
+    let names: BTreeSet<String> = with_commands.map(|page| page.name).collect();
+    assert_eq!(names, PAGES.iter().map(|&name| name.to_owned()).collect());
+}
+
+#[test]
+fn few_blocks_are_not_run_and_each_says_why() {
+    let mut left_out = Vec::new();
+    for page in Page::all() {
+        for block in page.blocks.iter().filter(|block| is_command(block)) {
+            if let Mark::NotRun(reason) = &block.mark {
+                assert!(reason.len() > 15, "{}:{}: {reason:?} is no reason", page.name, block.line);
+                left_out.push(format!("{}:{}: {reason}", page.name, block.line));
+            }
+        }
+    }
+    assert!(left_out.len() <= NOT_RUN_MAX, "{} are not run: {left_out:#?}", left_out.len());
+}
+
+#[test]
+fn commands_stand_in_no_other_kind_of_block() {
+    for page in Page::all() {
+        for block in &page.blocks {
+            let is_known = !["bash", "shell", "zsh", "shell-session"].contains(&&*block.language);
+            assert!(is_known, "{}:{}: use `sh` or `console`", page.name, block.line);
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let astray: Vec<String> = Page::all().iter().flat_map(links::astray).collect();
+    assert!(astray.is_empty(), "{astray:#?}");
+}
+
+#[test]
+fn every_page_is_a_chapter_of_the_book() {
+    let summary = Page::read("docs/SUMMARY.md");
+    let chapters: BTreeSet<String> = links::targets(&summary.prose).into_iter().collect();
+    let pages = Page::all()
+        .into_iter()
+        .filter_map(|page| page.name.strip_prefix("docs/").map(str::to_owned));
+    assert_eq!(chapters, pages.filter(|name| name != "SUMMARY.md").collect());
+}
+
+#[test]
+fn every_example_of_settings_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut examples = 0;
+    for page in Page::all() {
+        for block in page.blocks.iter().filter(|block| block.language == "toml") {
+            examples += 1;
+            accept(folder.path(), &page.name, block);
+        }
+    }
+    assert!(examples > 4, "{examples} were found");
+}
+
+fn is_command(block: &page::Block) -> bool {
+    matches!(block.kind, Kind::Shell | Kind::Console)
+}
+
+/// Has the program check these settings, with a key for each model in the environment.
+fn accept(folder: &Path, page: &str, block: &page::Block) {
+    let file = folder.join("callbridge.toml");
+    std::fs::write(&file, &block.text).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_callbridge"));
+    check.args(["check-config", "--config"]).arg(&file).current_dir(folder);
+    for name in block.text.split("key_env = \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        check.env(name, "sk-of-nobody-at-all");
+    }
+    check.env("OPENAI_API_KEY", "sk-of-nobody-at-all");
+    let told = check.output().unwrap();
+    let complaint = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "{page}:{}: {complaint}", block.line);
+}
