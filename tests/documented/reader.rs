@@ -126,7 +126,7 @@ impl Reader {
         let (memory, bin) = (memory.display(), bin.display());
         let venv = cache().join("venv/bin");
         let script = format!(
-            "set -a; . {memory}\nPATH={bin}:{}:$PATH\nset -e -o pipefail\n{command}\nexport -p >{memory}",
+            "set -a; . {memory}\nPATH={bin}:{}:$PATH\nset -e -o pipefail\n{command}\n{{ export -p; declare -f; }} >{memory}",
             venv.display()
         );
         let mut shell = Command::new("bash");
