@@ -19,7 +19,7 @@
 //! A page is read in a checkout of its own, made of links, and in a network of its own, where port
 //! 8080 is free and nothing else can be reached. `callbridge`, and `cargo run` for it, are the
 //! program that cargo has built for this test; `python3` and Node.js have what `make test-deps`
-//! has installed. `make demo` and `make test` are not run: the one has a test of its own, and the
+//! has installed. No call is refused for a machine that is busy with other tests. `make demo` and `make test` are not run: the one has a test of its own, and the
 //! other is this.
 
 #![expect(
@@ -45,6 +45,7 @@ use page::{Kind, Mark, Page};
 
 /// The pages with commands, each of which has a test below.
 const PAGES: &[&str] = &[
+    "CONTRIBUTING.md",
     "README.md",
     "docs/first-call.md",
     "docs/how-to.md",
@@ -56,6 +57,11 @@ const PAGES: &[&str] = &[
 
 /// How many blocks may be left out. Whoever raises this has a reason that stands in the page.
 const NOT_RUN_MAX: usize = 12;
+
+#[test]
+fn a_contributor_gets_through_contributing() {
+    reader::follow("CONTRIBUTING.md");
+}
 
 #[test]
 fn a_newcomer_gets_through_the_readme() {
@@ -150,6 +156,37 @@ fn every_example_of_settings_is_accepted() {
         }
     }
     assert!(examples > 4, "{examples} were found");
+}
+
+#[test]
+fn the_deadlines_are_those_of_the_code() {
+    let limits = callbridge::agent::Limits::default();
+    let page = std::fs::read_to_string("docs/concepts.md").unwrap();
+    for (waits, limit) in [
+        ("joining a room", limits.joining),
+        ("leaving a room", limits.leaving),
+        ("for the model, at the begin of a call", limits.model_opening),
+        ("for a lost model to come back", limits.model_restoring),
+        ("for an answer's first sound", limits.answer),
+        ("for the model to take a turn as over, after the end of speech", limits.turn_end),
+        ("held, for what may be speech", limits.hold),
+        ("in a call without a client", limits.client_grace),
+        ("in a call where nothing happens", limits.idle),
+        ("in a room where nobody else is", limits.alone),
+        ("without a client and a call", limits.inactive),
+        ("for a conversation that was announced to a successor", limits.handoff),
+        ("falling silent, at an end or a handoff", limits.farewell),
+        ("running turns, at a shutdown", limits.shutdown_grace),
+    ] {
+        let seconds = limit.as_secs();
+        let limit = match (seconds / 3_600, seconds / 60) {
+            (0, 0..=1) => format!("{seconds} s"),
+            (0, minutes) => format!("{minutes} min"),
+            (hours, _) => format!("{hours} h"),
+        };
+        let row = format!("| {waits} | {limit} |");
+        assert!(page.contains(&row), "docs/concepts.md has no row that begins with {row}");
+    }
 }
 
 fn is_command(block: &page::Block) -> bool {

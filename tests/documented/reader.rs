@@ -57,7 +57,8 @@ impl Reader {
         std::fs::create_dir(&bin).unwrap();
         symlink(env!("CARGO_BIN_EXE_callbridge"), bin.join("callbridge")).unwrap();
         std::fs::write(bin.join("cargo"), CARGO).unwrap();
-        std::fs::set_permissions(bin.join("cargo"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(bin.join("cargo"), std::fs::Permissions::from_mode(0o755))
+            .unwrap();
         std::fs::write(desk.path().join("memory"), "").unwrap();
         Self { checkout, desk, terminals: Vec::new() }
     }
@@ -89,7 +90,10 @@ impl Reader {
     }
 
     async fn run(&self, command: &str, shown: &[&str], place: &str) {
-        let output = timeout(COMMAND_LIMIT, self.shell(command).output()).await;
+        // What it sets is there for the next one: variables and functions.
+        let memory = self.desk.path().join("memory");
+        let kept = format!("{command}\n{{ export -p; declare -f; }} >{}", memory.display());
+        let output = timeout(COMMAND_LIMIT, self.shell(&kept).output()).await;
         let output = output.unwrap_or_else(|_| panic!("{place}: does not end: {command}"));
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -123,12 +127,9 @@ impl Reader {
     /// A shell as the reader's one: in the checkout, with what was set before.
     fn shell(&self, command: &str) -> Command {
         let (memory, bin) = (self.desk.path().join("memory"), self.desk.path().join("bin"));
-        let (memory, bin) = (memory.display(), bin.display());
-        let venv = cache().join("venv/bin");
-        let script = format!(
-            "set -a; . {memory}\nPATH={bin}:{}:$PATH\nset -e -o pipefail\n{command}\n{{ export -p; declare -f; }} >{memory}",
-            venv.display()
-        );
+        let (memory, bin, venv) = (memory.display(), bin.display(), cache().join("venv/bin"));
+        let path = format!("PATH={bin}:{}:$PATH", venv.display());
+        let script = format!("set -a; . {memory}\n{path}\nset -e -o pipefail\n{command}");
         let mut shell = Command::new("bash");
         shell.args(["-c", &script]).current_dir(self.checkout.path());
         for (name, _) in std::env::vars() {
@@ -137,6 +138,7 @@ impl Reader {
                 shell.env_remove(name);
             }
         }
+        shell.env("CALLBRIDGE_ADMISSION_LATE_MS", "0").env("CALLBRIDGE_ADMISSION_QUEUE_MS", "0");
         shell.stdin(Stdio::null()).kill_on_drop(true);
         shell
     }
