@@ -1,16 +1,16 @@
 //! Where the links of a page lead: to files that are there, and to headings within them.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use super::page::Page;
 
 /// The links of this page that lead nowhere, or out of the book.
 pub(crate) fn astray(page: &Page) -> Vec<String> {
-    let complaint = |target: &str| {
-        let why = wrong_with(page, target)?;
+    let complaint = |target: &String| {
+        let why = follow(page, target).err()?;
         Some(format!("{}: {target}: {why}", page.name))
     };
-    targets(&page.prose).iter().filter_map(|target| complaint(target)).collect()
+    targets(&page.prose).iter().filter_map(complaint).collect()
 }
 
 /// What links and images in this prose point at, other hosts left out.
@@ -21,40 +21,27 @@ pub(crate) fn targets(prose: &str) -> Vec<String> {
     marked.chain(images).filter(|target| !is_elsewhere(target)).map(str::to_owned).collect()
 }
 
-fn wrong_with(page: &Page, target: &str) -> Option<&'static str> {
+fn follow(page: &Page, target: &str) -> Result<(), &'static str> {
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let here = Path::new(&page.name);
-    let file = match path {
-        "" => here.to_owned(),
-        path => plain(&here.parent().unwrap().join(path)),
+    let there = match (path, here.parent()) {
+        ("", _) => here.to_owned(),
+        (path, folder) => folder.ok_or("a page lies in a folder")?.join(path),
     };
-    if !file.exists() {
-        return Some("there is no such file");
+    let there = there.canonicalize().map_err(|_| "there is no such file")?;
+    let book = Path::new("docs").canonicalize().map_err(|_| "there is no book")?;
+    if here.starts_with("docs") && !there.starts_with(book) {
+        return Err("it leads out of the book");
     }
-    if here.starts_with("docs") && !file.starts_with("docs") {
-        return Some("it leads out of the book");
+    if anchor.is_empty() || anchors(&there).iter().any(|name| name == anchor) {
+        return Ok(());
     }
-    let is_found = anchor.is_empty()
-        || anchors(&Page::read(file.to_str().unwrap())).contains(&anchor.to_owned());
-    (!is_found).then_some("the page has no such heading")
-}
-
-/// A path without `..` in it.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            part => plain.push(part),
-        }
-    }
-    plain
+    Err("the page has no such heading")
 }
 
 /// What headings are called in links, on code hosts and in the book alike.
-fn anchors(page: &Page) -> Vec<String> {
+fn anchors(page: &Path) -> Vec<String> {
+    let page = Page::read(&page.to_string_lossy());
     let headings = page.prose.lines().filter(|line| line.starts_with('#'));
     headings.map(|heading| anchor(heading.trim_start_matches('#').trim())).collect()
 }

@@ -19,8 +19,8 @@
 //! A page is read in a checkout of its own, made of links, and in a network of its own, where port
 //! 8080 is free and nothing else can be reached. `callbridge`, and `cargo run` for it, are the
 //! program that cargo has built for this test; `python3` and Node.js have what `make test-deps`
-//! has installed. No call is refused for a machine that is busy with other tests. `make demo` and `make test` are not run: the one has a test of its own, and the
-//! other is this.
+//! has installed. No call is refused for a machine that is busy with other tests. `make demo` and
+//! `make test` are not run: the one has a test of its own, and the other is this.
 
 #![expect(
     clippy::unwrap_used,

@@ -61,7 +61,11 @@ impl Page {
     }
 
     pub(crate) fn read(name: &str) -> Self {
-        let text = std::fs::read_to_string(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let text = std::fs::read_to_string(name);
+        Self::parse(name, &text.unwrap_or_else(|error| panic!("{name}: {error}")))
+    }
+
+    pub(crate) fn parse(name: &str, text: &str) -> Self {
         let mut page = Self { name: name.to_owned(), blocks: Vec::new(), prose: String::new() };
         let mut lines = text.lines().enumerate();
         let mut mark = Mark::None;
@@ -143,4 +147,29 @@ fn file_name(text: &str) -> Option<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     let (stem, ending) = name.rsplit_once('.')?;
     (name.chars().all(is_name) && !stem.is_empty() && !ending.is_empty()).then_some(name)
+}
+
+#[test]
+fn a_page_is_taken_apart() {
+    let text = "# Title\n<!-- stays: gateway -->\n\n\
+                ```console\n$ a \\\nb\n$ c 'd\n    e'\n…\n  f\n```\n\
+                ```js\n// agent.js\nx();\n```\n\
+                <!-- not run: for a reason -->\nmore\n```sh\nls\n```\n";
+    let page = Page::parse("a.md", text);
+    let [console, program, shell] = &page.blocks[..] else { panic!("three blocks") };
+    assert!(console.line == 4 && console.mark == Mark::Stays("gateway".into()));
+    let commands =
+        [("a \\\nb\n".to_owned(), vec![]), ("c 'd\n    e'\n".to_owned(), vec!["…", "  f"])];
+    assert_eq!(console.commands(), commands);
+    assert!(program.kind == Kind::File("agent.js".into()) && program.mark == Mark::None);
+    // The comment stands above something else.
+    assert!(shell.kind == Kind::Shell && shell.mark == Mark::None);
+    assert_eq!(shell.commands(), [("ls\n".to_owned(), vec!["…"])]);
+    assert!(page.prose.contains("more") && !page.prose.contains("ls"));
+}
+
+#[test]
+#[should_panic(expected = "means nothing to this test")]
+fn a_misspelt_mark_is_told() {
+    Page::parse("a.md", "<!-- not ran: it is late -->\n");
 }

@@ -18,13 +18,7 @@ use super::shape::fits;
 /// Follows a page in a network of its own; to be called first in a `#[test]`.
 pub(crate) fn follow(name: &str) {
     lan::run(PAGE_LIMIT, async {
-        let page = Page::read(name);
-        let mut reader = Reader::new();
-        for block in &page.blocks {
-            let place = format!("{name}:{}", block.line);
-            reader.come_to(block, &place).await;
-        }
-        reader.close().await;
+        Reader::new().read(&Page::read(name)).await;
     });
 }
 
@@ -61,6 +55,16 @@ impl Reader {
             .unwrap();
         std::fs::write(desk.path().join("memory"), "").unwrap();
         Self { checkout, desk, terminals: Vec::new() }
+    }
+
+    async fn read(mut self, page: &Page) {
+        for block in &page.blocks {
+            self.come_to(block, &format!("{}:{}", page.name, block.line)).await;
+        }
+        // What still runs ends, the latest first.
+        while let Some(terminal) = self.terminals.pop() {
+            terminal.interrupt().await;
+        }
     }
 
     async fn come_to(&mut self, block: &Block, place: &str) {
@@ -150,13 +154,6 @@ impl Reader {
         let logs = entries.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
         logs.map(|path| std::fs::read_to_string(path).unwrap()).collect()
     }
-
-    /// Ends what still runs, the latest first.
-    async fn close(mut self) {
-        while let Some(terminal) = self.terminals.pop() {
-            terminal.interrupt().await;
-        }
-    }
 }
 
 impl Terminal {
@@ -204,3 +201,20 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// The same for a page.
 const PAGE_LIMIT: Duration = Duration::from_secs(300);
+
+#[test]
+#[should_panic(expected = "a.md:1: echo one; false")]
+fn a_command_that_fails_is_told() {
+    read("```sh\necho one; false\necho two\n```\n");
+}
+
+#[test]
+#[should_panic(expected = "not as shown: a.md:1: echo two")]
+fn output_that_is_not_as_shown_is_told() {
+    read("```console\n$ one=two\n$ echo $one\ntwo\n$ echo two\none\n```\n");
+}
+
+fn read(text: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(Reader::new().read(&Page::parse("a.md", text)));
+}
