@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! <!-- not run: its reason -->   the block is left out; how many are is bounded below
-//! <!-- stays: NAME -->           the command runs on, as in a terminal of its own. Another one of
-//!                                the same name replaces it: the reader would press ctrl-c
+//! <!-- stays: NAME -->           the command runs on in a terminal of its own, where nothing of
+//!                                what was set before is known. Another one of the same name
+//!                                replaces it: the reader would press ctrl-c
 //! <!-- seen: NAME -->            the block is what that terminal shows next
 //! ```
 //!

@@ -96,8 +96,9 @@ impl Reader {
     async fn run(&self, command: &str, shown: &[&str], place: &str) {
         // What it sets is there for the next one: variables and functions.
         let memory = self.desk.path().join("memory");
-        let kept = format!("{command}\n{{ export -p; declare -f; }} >{}", memory.display());
-        let output = timeout(COMMAND_LIMIT, self.shell(&kept).output()).await;
+        let memory = memory.display();
+        let script = format!(". {memory}\n{command}\n{{ export -p; declare -f; }} >{memory}");
+        let output = timeout(COMMAND_LIMIT, self.shell(&script).output()).await;
         let output = output.unwrap_or_else(|_| panic!("{place}: does not end: {command}"));
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -128,12 +129,13 @@ impl Reader {
         self.terminals.push(terminal);
     }
 
-    /// A shell as the reader's one: in the checkout, with what was set before.
+    /// A new shell in the checkout. It stops at the first command that fails.
     fn shell(&self, command: &str) -> Command {
-        let (memory, bin) = (self.desk.path().join("memory"), self.desk.path().join("bin"));
-        let (memory, bin, venv) = (memory.display(), bin.display(), cache().join("venv/bin"));
-        let path = format!("PATH={bin}:{}:$PATH", venv.display());
-        let script = format!("set -a; . {memory}\n{path}\nset -e -o pipefail\n{command}");
+        let (bin, venv) = (self.desk.path().join("bin"), cache().join("venv/bin"));
+        let path = format!("'{}:{}':$PATH", bin.display(), venv.display());
+        // A function, which comes before whatever a page puts on the path.
+        let program = format!("callbridge() {{ {} \"$@\"; }}", bin.join("callbridge").display());
+        let script = format!("set -a -e -o pipefail; PATH={path}\n{program}\n{command}");
         let mut shell = Command::new("bash");
         shell.args(["-c", &script]).current_dir(self.checkout.path());
         for (name, _) in std::env::vars() {
