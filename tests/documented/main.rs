@@ -190,6 +190,33 @@ fn the_deadlines_are_those_of_the_code() {
     }
 }
 
+#[test]
+fn the_comparison_has_the_figures_of_the_table_of_load() {
+    let load = std::fs::read_to_string("docs/performance.md").unwrap();
+    let page = std::fs::read_to_string("docs/comparison.md").unwrap();
+    let median = |row, calls| figure(&load, row, calls).to_string();
+    let way = |row| format!("{} ms (1 call), {} ms (50)", median(row, 1), median(row, 3));
+    let cpu = |calls| figure(&load, "gateway: CPU, ms per second of call", calls).round();
+    for (what, figures) in [
+        ("packet from the caller to the model's socket, median", way("uplink, ms")),
+        ("first sound of the model to the caller's packet, median", way("downlink, ms")),
+        (
+            "CPU for a second of call",
+            format!("{} ms (1 call), {} ms (50), {} ms (100)", cpu(1), cpu(3), cpu(4)),
+        ),
+    ] {
+        let row = format!("| {what} | {figures} |");
+        assert!(page.contains(&row), "docs/comparison.md has no row that begins with {row}");
+    }
+}
+
+/// The first figure of a cell of the table of load.
+fn figure(page: &str, row: &str, column: usize) -> f64 {
+    let row = page.lines().find(|line| line.starts_with(&format!("| {row}"))).unwrap();
+    let cell = row.split('|').nth(column + 1).unwrap();
+    cell.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 fn is_command(block: &page::Block) -> bool {
     matches!(block.kind, Kind::Shell | Kind::Console)
 }
