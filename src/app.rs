@@ -78,6 +78,7 @@ impl App {
         }
         let rooms = Rooms::new(&HostedConfig {
             media_listen: config.media_listen.clone(),
+            media_tcp_listen: config.media_tcp_listen.clone(),
             public_ip: config.public_ip,
             open: config.rooms.open,
         });

@@ -176,6 +176,18 @@ counters! {
     }
     /// Packets from callers that were dropped because a queue was full, by whose.
     packets_dropped by "queue" { DroppedRoom "room" DroppedAgent "agent" }
+    /// Connections that came to carry a call's media over TCP, by what became of them at first.
+    media_tcp_connections by "fate" {
+        StreamJoined "joined" StreamRefused "refused" StreamSilent "silent"
+        StreamCrowded "crowded"
+    }
+    /// Connections with a call's media over TCP that are closed, by why.
+    media_tcp_connections_closed by "reason" {
+        StreamLeft "left" StreamClosed "peer" StreamMalformed "malformed"
+        StreamIdle "idle" StreamStalled "stalled"
+    }
+    /// Packets to callers over TCP that were dropped because their connection did not take them.
+    media_tcp_packets_dropped by "" { StreamPacketDropped "" }
     /// Samples at 24 kHz that were made up for packets that were lost.
     samples_concealed by "" { SampleConcealed "" }
     /// Frames of 20 ms of silence that stood in for late packets, or were left out again for them.

@@ -278,6 +278,28 @@ fn media_follows_the_listener() {
 }
 
 #[test]
+fn media_over_tcp_follows_media_but_leaves_http_its_port() {
+    let streams = |flags: &'static [&'static str]| {
+        let streams = load(&Setup { flags, ..Setup::default() }).unwrap().media_tcp_listen;
+        streams.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(streams(&[]), None);
+    assert_eq!(streams(&["--listen", "192.0.2.1:80"]), Some(vec![]));
+    let both = &["--listen", "0.0.0.0:80", "--media-listen", "192.0.2.1:80,192.0.2.1:81"];
+    assert_eq!(streams(both), Some(vec!["192.0.2.1:81".to_owned()]));
+    assert_eq!(streams(&["--listen", "192.0.2.1:80", "--media-listen", "192.0.2.2:80"]), None);
+    assert_eq!(streams(&["--media-tcp-listen", "off"]), Some(vec![]));
+    let given = &["--listen", "192.0.2.1:80", "--media-tcp-listen", "192.0.2.1:443"];
+    assert_eq!(streams(given), Some(vec!["192.0.2.1:443".to_owned()]));
+
+    let flags = &["--listen", "192.0.2.1:80", "--media-tcp-listen", "192.0.2.1:80"];
+    let told = mistakes(&Setup { flags, ..Setup::default() });
+    let what =
+        "media_tcp_listen: 192.0.2.1:80 is listen's own: HTTP and media need a TCP port each";
+    assert_eq!(told, [what]);
+}
+
+#[test]
 fn a_wildcard_listener_needs_a_media_address() {
     let told = mistakes(&Setup { flags: &["--listen", "0.0.0.0:80"], ..Setup::default() });
     assert_eq!(told.len(), 1, "{told:#?}");

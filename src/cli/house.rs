@@ -37,6 +37,7 @@ impl House {
         let config = Config {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             media_listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            media_tcp_listen: None,
             public_ip: None,
             // Its own client asks it by HTTP.
             http: HttpConfig { tls: None, trusted_proxies: Vec::new() },

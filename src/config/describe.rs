@@ -1,5 +1,6 @@
 //! The effective settings as text, in the order of the manual, with secrets hidden.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::privacy::Secret;
@@ -15,6 +16,7 @@ impl Config {
         row("listen", self.listen.to_string());
         let media: Vec<String> = self.media_listen.iter().map(ToString::to_string).collect();
         row("media_listen", media.join(","));
+        row("media_tcp_listen", streams(self.media_tcp_listen.as_deref()));
         row("public_ip", self.public_ip.map_or_else(none, |ip| ip.to_string()));
         let file = |path: &PathBuf| path.display().to_string();
         let tls = self.http.tls.as_ref();
@@ -109,6 +111,15 @@ fn describe_bucket(bucket: Option<&BucketConfig>, row: &mut impl FnMut(&str, Str
 
 fn listed(words: &[String]) -> String {
     if words.is_empty() { none() } else { words.join(",") }
+}
+
+/// Where media is taken over TCP.
+fn streams(addresses: Option<&[SocketAddr]>) -> String {
+    match addresses {
+        None => "as media_listen".to_owned(),
+        Some([]) => "off".to_owned(),
+        Some(some) => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    }
 }
 
 fn none() -> String {

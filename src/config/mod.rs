@@ -41,6 +41,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where WebRTC media arrives, over UDP. Never empty.
     pub media_listen: Vec<SocketAddr>,
+    /// Where media arrives over TCP; nowhere if there is no address. If this is left open, at the
+    /// same addresses and numbers as over UDP, as far as they are free.
+    pub media_tcp_listen: Option<Vec<SocketAddr>>,
     /// What ICE candidates carry in place of the addresses above.
     pub public_ip: Option<IpAddr>,
     /// How HTTP is spoken.
@@ -214,9 +217,11 @@ impl Config {
         let listen = reader.take("listen", parse::address).unwrap_or(LISTEN);
         let public_ip = reader.take("public_ip", parse::public_ip);
         let database = reader.take("database", parse::database);
+        let media_listen = media_listen(reader, listen);
         Self {
             listen,
-            media_listen: media_listen(reader, listen),
+            media_tcp_listen: media_tcp_listen(reader, listen, &media_listen),
+            media_listen,
             public_ip,
             http: HttpConfig::read(reader),
             ice: IceConfig::read(reader),
@@ -274,6 +279,31 @@ fn media_listen(reader: &mut Reader<'_>, listen: SocketAddr) -> Vec<SocketAddr> 
         reader.mistake("media_listen", what);
     }
     vec![SocketAddr::new(ip, if ip.is_loopback() { 0 } else { listen.port() })]
+}
+
+/// Over TCP, media follows where it goes over UDP, but gives way to HTTP.
+fn media_tcp_listen(
+    reader: &mut Reader<'_>,
+    listen: SocketAddr,
+    media: &[SocketAddr],
+) -> Option<Vec<SocketAddr>> {
+    let is_http = |at: &SocketAddr| {
+        let is_same_ip = at.ip() == listen.ip()
+            || at.is_ipv4() == listen.is_ipv4()
+                && (at.ip().is_unspecified() || listen.ip().is_unspecified());
+        is_same_ip && at.port() == listen.port() && at.port() != 0
+    };
+    if let Some(wanted) = reader.take("media_tcp_listen", parse::addresses_or_off) {
+        if let Some(taken) = wanted.iter().find(|at| is_http(at)) {
+            let what = format!("{taken} is listen's own: HTTP and media need a TCP port each");
+            reader.mistake("media_tcp_listen", what);
+        }
+        return Some(wanted);
+    }
+    if !media.iter().any(is_http) {
+        return None;
+    }
+    Some(media.iter().copied().filter(|at| !is_http(at)).collect())
 }
 
 /// Off, unless a folder is named.

@@ -23,6 +23,11 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     text.split(',').map(address).collect()
 }
 
+/// Addresses, or `off` for none.
+pub(super) fn addresses_or_off(text: &str) -> Result<Vec<SocketAddr>, String> {
+    if text.trim().is_empty() || text.trim() == "off" { Ok(Vec::new()) } else { addresses(text) }
+}
+
 /// An IP address that others can reach.
 pub(super) fn public_ip(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text.trim().parse().map_err(|_| format!("`{text}` is not an IP address"))?;

@@ -48,6 +48,9 @@ settings! {
     /// Address and UDP port of WebRTC media, several with commas; one port carries all calls.
     "media_listen" "CALLBRIDGE_MEDIA_LISTEN" "media-listen" ADDRESSES
         = "listen's address, with port 0 on loopback and listen's port elsewhere";
+    /// Address and TCP port of media for callers without UDP, several with commas, or `off`.
+    "media_tcp_listen" "CALLBRIDGE_MEDIA_TCP_LISTEN" "media-tcp-listen" ADDRESSES
+        = "media_listen's addresses and numbers, but for that of listen";
     /// Address that ICE candidates carry when a 1:1 NAT stands before this machine.
     "public_ip" "CALLBRIDGE_PUBLIC_IP" "public-ip" IP
         = "none";

@@ -136,13 +136,22 @@ impl Fragment {
     }
 }
 
+/// Where our legs can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The addresses for datagrams, best first.
+    pub(super) datagrams: Vec<SocketAddr>,
+    /// The addresses for connections, best first.
+    pub(super) streams: Vec<SocketAddr>,
+}
+
 /// The first value of an attribute, wherever it stands.
 pub(super) fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     lines(text).find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
 }
 
-/// Our answer, reachable at `addresses` and nowhere else.
-pub(super) fn with_candidates(answer: &str, addresses: &[SocketAddr]) -> String {
+/// Our answer, reachable there and nowhere else.
+pub(super) fn with_candidates(answer: &str, reach: &Reach) -> String {
     let mut text = String::with_capacity(answer.len() + 512);
     for line in lines(answer) {
         let is_gathered = line.starts_with("a=candidate:") || line == "a=end-of-candidates";
@@ -150,12 +159,12 @@ pub(super) fn with_candidates(answer: &str, addresses: &[SocketAddr]) -> String 
             push(&mut text, line);
         }
     }
-    in_first_section(&text, &candidate_lines(addresses))
+    in_first_section(&text, &candidate_lines(reach))
 }
 
 /// What answers a restart (RFC 9725, section 4.3.3): our new credentials and candidates.
-pub(super) fn restart_fragment(answer: &str, addresses: &[SocketAddr]) -> String {
-    fragment_head(answer) + &candidate_lines(addresses)
+pub(super) fn restart_fragment(answer: &str, reach: &Reach) -> String {
+    fragment_head(answer) + &candidate_lines(reach)
 }
 
 /// What tells a peer these candidates (`candidate:…`) of a description of ours (RFC 8840).
@@ -197,19 +206,45 @@ fn fragment_head(description: &str) -> String {
 }
 
 /// Host candidates (RFC 8839, section 5.1), the first preferred, and the word that these are all.
-fn candidate_lines(addresses: &[SocketAddr]) -> String {
+/// To a connection we are the one who waits (RFC 6544, section 4.5).
+fn candidate_lines(reach: &Reach) -> String {
     let mut text = String::new();
-    for (preference, address) in (0..=u32::from(u16::MAX)).rev().zip(addresses) {
-        // RFC 8445, section 5.1.2.1: type, then our preference, then the component.
-        let priority = (126 << 24) | (preference << 8) | 255;
-        let foundation = u32::from(u16::MAX) - preference + 1;
+    let datagrams = reach.datagrams.iter().map(|address| (address, DATAGRAMS));
+    let streams = reach.streams.iter().map(|address| (address, STREAMS));
+    for (number, (address, kind)) in (1..0x8000).zip(datagrams.chain(streams)) {
         let (ip, port) = (address.ip(), address.port());
-        let line = format!("a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host");
+        let Kind { transport, preference, local_max, more } = kind;
+        // RFC 8445, section 5.1.2.1: type, then our preference, then the component.
+        let priority = (preference << 24) | ((local_max + 1 - number) << 8) | 255;
+        let line =
+            format!("a=candidate:{number} 1 {transport} {priority} {ip} {port} typ host{more}");
         push(&mut text, &line);
     }
     push(&mut text, "a=end-of-candidates");
     text
 }
+
+/// What a candidate's kind puts into its line.
+#[derive(Clone, Copy)]
+struct Kind {
+    transport: &'static str,
+    /// The preference of its type.
+    preference: u32,
+    /// The preference of the first among its like.
+    local_max: u32,
+    more: &'static str,
+}
+
+const DATAGRAMS: Kind = Kind { transport: "udp", preference: 126, local_max: 0xFFFF, more: "" };
+
+/// Below any datagrams, those over a relay's UDP excepted (RFC 6544, section 4.2): a lost packet
+/// holds up all that come after it. The local preference begins with that of the one who waits.
+const STREAMS: Kind = Kind {
+    transport: "tcp",
+    preference: 90,
+    local_max: (4 << 13) | 0x1FFF,
+    more: " tcptype passive",
+};
 
 /// The first audio section that is not switched off: its media line, and what belongs to it.
 fn audio_section(text: &str) -> Result<Vec<&str>, SdpError> {
@@ -407,10 +442,12 @@ mod tests {
         let answer = OFFER.to_owned()
             + "a=candidate:9 1 udp 1 127.0.0.1 4 typ host\r\na=end-of-candidates\r\n\
                m=video 0 UDP/TLS/RTP/SAVPF 97\r\n";
-        let answer = with_candidates(&answer, &addresses());
+        let answer = with_candidates(&answer, &reach());
         let (audio, video) = answer.split_once("m=video").unwrap();
-        assert_eq!(candidates_of(audio), ["1", "2"]);
+        assert_eq!(candidates_of(audio), ["1", "2", "3"]);
         assert!(audio.contains("a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host\r\n"));
+        let stream = "a=candidate:3 1 tcp 1520434687 192.0.2.1 443 typ host tcptype passive\r\n";
+        assert!(audio.contains(stream), "{audio}");
         assert!(audio.ends_with("a=end-of-candidates\r\n"));
         assert!(!video.contains("candidate"));
     }
@@ -439,10 +476,11 @@ mod tests {
 
     #[test]
     fn the_fragment_that_answers_a_restart_can_be_read_back() {
-        let text = restart_fragment(OFFER, &addresses());
+        let text = restart_fragment(OFFER, &reach());
         let fragment = Fragment::read(&text).unwrap();
         assert_eq!(fragment.ufrag.as_deref(), Some("abcd"));
-        assert_eq!(fragment.candidates.len(), 2);
+        assert_eq!(fragment.candidates.len(), 2, "we do not connect by ourselves");
+        assert_eq!(candidates_of(&text), ["1", "2", "3"], "but are told of");
     }
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
@@ -451,8 +489,9 @@ mod tests {
         a=fingerprint:sha-256 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:\
         00:00:00:00:00:00:00:00:00:00\r\na=rtcp-mux\r\na=rtpmap:96 opus/48000/2\r\n";
 
-    fn addresses() -> [SocketAddr; 2] {
-        [SocketAddr::from(([192, 0, 2, 1], 5000)), SocketAddr::from(([192, 0, 2, 2], 5000))]
+    fn reach() -> Reach {
+        let at = |machine: u8, port: u16| SocketAddr::from(([192, 0, 2, machine], port));
+        Reach { datagrams: vec![at(1, 5000), at(2, 5000)], streams: vec![at(1, 443)] }
     }
 
     fn hex(bytes: usize) -> String {

@@ -362,6 +362,7 @@ mod tests {
     async fn registry() -> Arc<Registry> {
         let rooms = Rooms::new(&RoomsConfig {
             media_listen: vec!["127.0.0.1:0".parse().unwrap()],
+            media_tcp_listen: None,
             public_ip: None,
             open: true,
         });

@@ -62,6 +62,7 @@ impl Guest {
         let witness = tempfile::tempdir().unwrap();
         let rooms = Rooms::new(&RoomsConfig {
             media_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            media_tcp_listen: None,
             public_ip: None,
             open: true,
         });

@@ -64,6 +64,7 @@ impl House {
         store.ensure_bootstrap(&Secret::new(KEY), 1).await.unwrap();
         let rooms = Rooms::new(&RoomsConfig {
             media_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            media_tcp_listen: None,
             public_ip: None,
             open: true,
         });

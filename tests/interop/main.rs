@@ -22,6 +22,7 @@ mod private;
 mod raw;
 mod relay;
 mod sound;
+mod tcp;
 
 use std::collections::HashMap;
 use std::time::Duration;

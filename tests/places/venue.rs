@@ -65,7 +65,12 @@ impl Kind {
 impl Venue {
     pub(crate) async fn open(kind: Kind) -> Self {
         let media_listen = vec![format!("{}:0", lan::HERE).parse().unwrap()];
-        let rooms = Rooms::new(&RoomsConfig { media_listen, public_ip: None, open: false });
+        let rooms = Rooms::new(&RoomsConfig {
+            media_listen,
+            media_tcp_listen: None,
+            public_ip: None,
+            open: false,
+        });
         let rooms = rooms.unwrap();
         let config = PlacesConfig { files: true, ..PlacesConfig::default() };
         let places = Places::new(rooms.clone(), config);

@@ -66,6 +66,15 @@ async fn ports_that_strangers_hold_are_named() {
 }
 
 #[tokio::test]
+async fn a_port_for_media_over_tcp_that_a_stranger_holds_is_named() {
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = stranger.local_addr().expect("an address").to_string();
+    let told = World::new().doctor(&["--media-tcp-listen", &at]).await;
+    let line = told.line(&format!("failed   media            {at}"));
+    assert!(line.contains("set media_tcp_listen to another port"), "{line}");
+}
+
+#[tokio::test]
 async fn a_database_that_cannot_be_written_is_told() {
     // Not even root makes a file there.
     let told = World::new().doctor(&["--database", "sqlite:/proc/callbridge.db"]).await;

@@ -174,6 +174,7 @@ fn wave(milliseconds: u64) -> i16 {
 fn places(files: bool) -> Places {
     let rooms = Rooms::new(&RoomsConfig {
         media_listen: vec![([127, 0, 0, 1], 0).into()],
+        media_tcp_listen: None,
         public_ip: None,
         open: true,
     });

@@ -54,6 +54,7 @@ impl Endpoint {
     pub(crate) async fn open(manners: Manners) -> Self {
         let rooms = Rooms::new(&RoomsConfig {
             media_listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            media_tcp_listen: None,
             public_ip: None,
             open: true,
         });

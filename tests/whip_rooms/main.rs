@@ -207,7 +207,12 @@ async fn enter(rooms: &Rooms) -> Call {
 
 fn places() -> Places {
     let media_listen = vec![SocketAddr::new(LOOPBACK, 0)];
-    let rooms = Rooms::new(&RoomsConfig { media_listen, public_ip: None, open: true });
+    let rooms = Rooms::new(&RoomsConfig {
+        media_listen,
+        media_tcp_listen: None,
+        public_ip: None,
+        open: true,
+    });
     Places::new(rooms.unwrap(), PlacesConfig::default())
 }
 

@@ -9,7 +9,13 @@ use super::*;
 #[tokio::test]
 async fn a_caller_is_heard_and_hears_on_after_their_nat_has_moved_them() {
     let media_listen = vec![SocketAddr::new(LOOPBACK, 0)];
-    let rooms = Rooms::new(&RoomsConfig { media_listen, public_ip: None, open: true }).unwrap();
+    let rooms = Rooms::new(&RoomsConfig {
+        media_listen,
+        media_tcp_listen: None,
+        public_ip: None,
+        open: true,
+    })
+    .unwrap();
     let target = rooms.media_addresses()[0];
     let (up, down) = (RoadConfig::default(), RoadConfig::default());
     let relay = Relay::start(target, up, down, 1).await.unwrap();

@@ -49,6 +49,13 @@ pub(super) fn media(config: &Config, door: Door) -> Finding {
             }
         }
     }
+    for &listen in config.media_tcp_listen.iter().flatten() {
+        let Err(error) = std::net::TcpListener::bind(listen) else { continue };
+        if error.kind() != ErrorKind::AddrInUse || door != Door::Ours {
+            let (seen, remedy) = refusal(listen, &error, "media_tcp_listen", "ss -ltnp");
+            return Finding::failed(MEDIA, seen, remedy);
+        }
+    }
     let any = if config.media_listen.iter().all(|at| at.port() == 0) { " (any port)" } else { "" };
     Finding::fine(MEDIA, format!("{shown}{any} is free"))
 }
@@ -58,6 +65,7 @@ pub(super) fn ice(config: &Config) -> Finding {
     let anywhere = |at: &SocketAddr| SocketAddr::new(at.ip(), 0);
     let rooms = Rooms::new(&RoomsConfig {
         media_listen: config.media_listen.iter().map(anywhere).collect(),
+        media_tcp_listen: Some(Vec::new()),
         public_ip: config.public_ip,
         open: false,
     });

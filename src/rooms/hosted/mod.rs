@@ -35,6 +35,9 @@ pub struct RoomsConfig {
     /// Where WebRTC media is received; one port carries all calls. Wildcards stand for every
     /// address of the machine but loopback; port 0 is any free one.
     pub media_listen: Vec<SocketAddr>,
+    /// Where connections are taken that carry media over TCP; nowhere if there is no address. If
+    /// this is left open, at the same addresses and numbers, as far as TCP has them free.
+    pub media_tcp_listen: Option<Vec<SocketAddr>>,
     /// An address to offer to peers besides those, for a machine behind 1:1 NAT.
     pub public_ip: Option<IpAddr>,
     /// Whether rooms are open to all, and made on first use.
@@ -119,10 +122,11 @@ pub enum MakeRoomError {
 impl Rooms {
     /// Opens the media ports. Must be called within tokio.
     pub fn new(config: &RoomsConfig) -> io::Result<Self> {
-        let mux = Mux::bind(&config.media_listen, config.public_ip)?;
+        let meter = Meter::new();
+        let streams = config.media_tcp_listen.as_deref();
+        let mux = Mux::bind(&config.media_listen, streams, config.public_ip, &meter)?;
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (requests, received) = mpsc::channel(REQUESTS_CAPACITY);
-        let meter = Meter::new();
         let hub = Hub::new(config.open, meter.clone());
         let hub = tasks::spawn("rooms", hub.run(received));
         Ok(Self { requests, shared: Arc::new(Shared { mux, identity, _hub: hub }), meter })
@@ -139,10 +143,16 @@ impl Rooms {
         &self.meter
     }
 
-    /// The addresses at which media is received, as peers are told.
+    /// The addresses at which media is received as datagrams, as peers are told.
     #[must_use]
     pub fn media_addresses(&self) -> &[SocketAddr] {
-        self.shared.mux.candidates()
+        &self.shared.mux.reach().datagrams
+    }
+
+    /// The addresses at which connections are taken that carry media, as peers are told.
+    #[must_use]
+    pub fn media_tcp_addresses(&self) -> &[SocketAddr] {
+        &self.shared.mux.reach().streams
     }
 
     /// Brings an agent into a room; it is told the outcome through its events.

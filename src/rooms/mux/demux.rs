@@ -5,18 +5,21 @@
 //! here is authenticated (the leg itself does that), a live source is never given to another leg:
 //! it moves only after it has been silent.
 //!
+//! Connections are sources like any other; they are gone when they are closed, and not by silence.
+//!
 //! A NAT may give a peer another source in mid-call. The engine stays with the pair of addresses
 //! that it has chosen, whatever comes; so once it has proven that its peer speaks from elsewhere,
 //! and the old source is silent, the new one is shown to it under the old one's name. An answer is
 //! always shown under the name that the engine has asked: after a restart of ICE it may ask one
-//! peer by both.
+//! peer by both. From a connection to datagrams a peer may change while both are there: so does one
+//! whose connection was the faster to be set up, and the engine's choice was made by that.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Source};
 use super::stun::{self, Kind, Transaction};
 
 /// How long a source must have been silent before another leg may have it: longer than any pause
@@ -40,7 +43,7 @@ const QUESTIONS_MAX: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Demux {
     legs: HashMap<Box<str>, Weak<Inbox>>,
-    paths: HashMap<SocketAddr, Path>,
+    paths: HashMap<Source, Path>,
     questions: HashMap<Transaction, Question>,
 }
 
@@ -66,14 +69,21 @@ impl Demux {
         }
     }
 
+    /// Whom a connection is for that begins with this packet.
+    pub(super) fn asked_for(&self, first: &[u8]) -> Option<Arc<Inbox>> {
+        let Kind::Request { ufrag: Some(ufrag), .. } = stun::classify(first) else { return None };
+        self.legs.get(ufrag)?.upgrade()
+    }
+
     /// Whose `datagram` is, and under which name the engine of that leg knows its source.
     pub(super) fn route(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         datagram: &[u8],
         now: Instant,
     ) -> Option<(Arc<Inbox>, SocketAddr)> {
-        let (inbox, asked) = match stun::classify(datagram) {
+        let kind = stun::classify(datagram);
+        let (inbox, asked) = match kind {
             Kind::Request { ufrag, .. } => {
                 let inbox = ufrag.and_then(|ufrag| self.legs.get(ufrag)).and_then(Weak::upgrade);
                 (inbox, None)
@@ -87,11 +97,12 @@ impl Demux {
         let inbox = match inbox {
             Some(inbox) => {
                 self.claim(from, &inbox, now);
+                self.note_choice(from, &inbox, kind);
                 inbox
             }
             None => self.by_source(from, now)?,
         };
-        let asked = asked.filter(|peer| inbox.address_of(*peer) == from);
+        let asked = asked.filter(|peer| inbox.source_of(*peer) == from);
         let name = asked.unwrap_or_else(|| self.known_as(from, &inbox));
         Some((inbox, name))
     }
@@ -99,28 +110,36 @@ impl Demux {
     /// The leg of `inbox` has proven that its `peer` also speaks from another source.
     pub(super) fn prove(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         peer: SocketAddr,
         inbox: &Weak<Inbox>,
         now: Instant,
     ) {
         let Some(inbox) = inbox.upgrade() else { return };
-        let former = inbox.address_of(peer);
+        let former = inbox.source_of(peer);
         let is_quiet = self.paths.get(&former).is_none_or(|path| {
             !path.is_of(&inbox) || now.saturating_duration_since(path.heard) >= QUIET
         });
         let Some(path) = self.paths.get_mut(&from).filter(|path| path.is_of(&inbox)) else {
             return;
         };
-        if is_quiet && former != from {
+        let is_better =
+            path.is_chosen && matches!((former, from), (Source::Stream(_), Source::Datagrams(_)));
+        if (is_quiet || is_better) && former != from {
             path.known_as = peer;
             inbox.redirect(peer, from);
             tracing::info!("a peer has moved to another source");
         }
     }
 
-    fn known_as(&self, from: SocketAddr, inbox: &Arc<Inbox>) -> SocketAddr {
-        self.paths.get(&from).filter(|path| path.is_of(inbox)).map_or(from, |path| path.known_as)
+    /// A connection is closed: nothing will come from there, and another source may take its name.
+    pub(super) fn forget(&mut self, from: Source) {
+        self.paths.remove(&from);
+    }
+
+    fn known_as(&self, from: Source, inbox: &Arc<Inbox>) -> SocketAddr {
+        let path = self.paths.get(&from).filter(|path| path.is_of(inbox));
+        path.map_or(from.address(), |path| path.known_as)
     }
 
     /// Forgets legs that are gone and answers that never came.
@@ -130,7 +149,7 @@ impl Demux {
         self.questions.retain(|_, question| now.duration_since(question.asked) < ANSWER);
     }
 
-    fn claim(&mut self, from: SocketAddr, inbox: &Arc<Inbox>, now: Instant) {
+    fn claim(&mut self, from: Source, inbox: &Arc<Inbox>, now: Instant) {
         let paths = self.paths.len();
         match self.paths.get_mut(&from) {
             Some(path) if path.is_of(inbox) => path.heard = now,
@@ -143,7 +162,15 @@ impl Demux {
         }
     }
 
-    fn by_source(&mut self, from: SocketAddr, now: Instant) -> Option<Arc<Inbox>> {
+    fn note_choice(&mut self, from: Source, inbox: &Arc<Inbox>, kind: Kind<'_>) {
+        if let Kind::Request { nominates, .. } = kind
+            && let Some(path) = self.paths.get_mut(&from).filter(|path| path.is_of(inbox))
+        {
+            path.is_chosen = nominates;
+        }
+    }
+
+    fn by_source(&mut self, from: Source, now: Instant) -> Option<Arc<Inbox>> {
         let path = self.paths.get_mut(&from)?;
         path.heard = now;
         path.inbox.upgrade()
@@ -156,11 +183,18 @@ struct Path {
     inbox: Weak<Inbox>,
     heard: Instant,
     known_as: SocketAddr,
+    /// Whether the peer's last question named this as the way of its choice.
+    is_chosen: bool,
 }
 
 impl Path {
-    fn new(from: SocketAddr, inbox: &Arc<Inbox>, now: Instant) -> Self {
-        Self { inbox: Arc::downgrade(inbox), heard: now, known_as: from }
+    fn new(from: Source, inbox: &Arc<Inbox>, now: Instant) -> Self {
+        Self {
+            inbox: Arc::downgrade(inbox),
+            heard: now,
+            known_as: from.address(),
+            is_chosen: false,
+        }
     }
 
     fn is_of(&self, inbox: &Arc<Inbox>) -> bool {
@@ -183,8 +217,10 @@ struct Question {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stun::tests::{answer, request};
+    use super::super::stun::tests::{answer, nominating, request};
+    use super::super::tcp::Outlet;
     use super::*;
+    use crate::meter::Meter;
 
     const MEDIA: &[u8] = &[0x80; 60];
 
@@ -217,7 +253,7 @@ mod tests {
         let mut port = Port::new();
         let (one, two) = (port.leg("one"), port.leg("two"));
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        port.demux.expect([2; 12], source(1), Arc::downgrade(&two), port.now);
+        port.demux.expect([2; 12], address(1), Arc::downgrade(&two), port.now);
 
         assert!(port.hears(&two, 1, &answer([2; 12])));
         assert!(port.hears(&one, 1, MEDIA), "an answer steals no live source either");
@@ -228,7 +264,7 @@ mod tests {
     fn an_answer_proves_a_source_that_never_asks() {
         let mut port = Port::new();
         let one = port.leg("one");
-        port.demux.expect([2; 12], source(1), Arc::downgrade(&one), port.now);
+        port.demux.expect([2; 12], address(1), Arc::downgrade(&one), port.now);
         port.hears(&one, 1, &answer([2; 12]));
         assert!(port.hears(&one, 1, MEDIA));
     }
@@ -250,21 +286,21 @@ mod tests {
         let mut port = Port::new();
         let one = port.leg("one");
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        one.talks_to(source(1));
+        one.talks_to(address(1));
         port.hears(&one, 2, &request("one:x", [2; 12]));
         port.proves(&one, 2);
-        assert_eq!(port.demux.known_as(source(2), &one), source(2), "it may have two networks");
+        assert_eq!(port.demux.known_as(source(2), &one), address(2), "it may have two networks");
 
         port.now += QUIET;
         port.hears(&one, 2, &request("one:x", [3; 12]));
         port.proves(&one, 2);
-        assert_eq!(port.demux.known_as(source(2), &one), source(1));
-        assert_eq!(one.address_of(source(1)), source(2), "what is said to it goes there");
+        assert_eq!(port.demux.known_as(source(2), &one), address(1));
+        assert_eq!(one.source_of(address(1)), source(2), "what is said to it goes there");
 
         port.now += QUIET;
         port.hears(&one, 1, &request("one:x", [4; 12]));
         port.proves(&one, 1);
-        assert_eq!(one.address_of(source(1)), source(1), "and it may come back");
+        assert_eq!(one.source_of(address(1)), source(1), "and it may come back");
     }
 
     #[test]
@@ -272,18 +308,18 @@ mod tests {
         let mut port = Port::new();
         let one = port.leg("one");
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        one.talks_to(source(1));
+        one.talks_to(address(1));
         port.now += QUIET;
         port.hears(&one, 2, &request("one:x", [2; 12]));
         port.proves(&one, 2);
         for (question, asked) in [([3; 12], 1), ([4; 12], 2)] {
-            port.demux.expect(question, source(asked), Arc::downgrade(&one), port.now);
+            port.demux.expect(question, address(asked), Arc::downgrade(&one), port.now);
             let (_, name) = port.demux.route(source(2), &answer(question), port.now).unwrap();
-            assert_eq!(name, source(asked));
+            assert_eq!(name, address(asked));
         }
-        port.demux.expect([5; 12], source(1), Arc::downgrade(&one), port.now);
+        port.demux.expect([5; 12], address(1), Arc::downgrade(&one), port.now);
         let (_, name) = port.demux.route(source(3), &answer([5; 12]), port.now).unwrap();
-        assert_eq!(name, source(3), "a stranger answers for nobody");
+        assert_eq!(name, address(3), "a stranger answers for nobody");
     }
 
     #[test]
@@ -292,11 +328,81 @@ mod tests {
         let (one, two) = (port.leg("one"), port.leg("two"));
         port.hears(&one, 1, &request("one:x", [1; 12]));
         port.hears(&two, 2, &request("two:x", [2; 12]));
-        one.talks_to(source(1));
+        one.talks_to(address(1));
         port.now += QUIET;
         port.proves(&one, 2);
-        assert_eq!(one.address_of(source(1)), source(1));
-        assert_eq!(port.demux.known_as(source(2), &two), source(2));
+        assert_eq!(one.source_of(address(1)), source(1));
+        assert_eq!(port.demux.known_as(source(2), &two), address(2));
+    }
+
+    #[test]
+    fn a_connection_and_datagrams_of_one_address_are_two_sources() {
+        let mut port = Port::new();
+        let (one, two) = (port.leg("one"), port.leg("two"));
+        port.hears(&one, 1, &request("one:x", [1; 12]));
+        let stream = Source::Stream(address(1));
+        let (inbox, _) = port.demux.route(stream, &request("two:x", [2; 12]), port.now).unwrap();
+        assert!(Arc::ptr_eq(&inbox, &two));
+        assert!(port.hears(&one, 1, MEDIA));
+        let (inbox, _) = port.demux.route(stream, MEDIA, port.now).unwrap();
+        assert!(Arc::ptr_eq(&inbox, &two));
+    }
+
+    #[test]
+    fn a_peer_whose_connection_is_cut_keeps_its_name_in_the_next_one_at_once() {
+        let mut port = Port::new();
+        let one = port.leg("one");
+        let mut outlets = Vec::new();
+        for number in [1, 2] {
+            let (outlet, waiting) = Outlet::new(Meter::new());
+            one.connect(address(number), outlet);
+            outlets.push(waiting);
+            let stream = Source::Stream(address(number));
+            port.demux.route(stream, &request("one:x", [1; 12]), port.now);
+        }
+        one.talks_to(address(1));
+        let (cut, next) = (Source::Stream(address(1)), Source::Stream(address(2)));
+        port.demux.prove(next, address(1), &Arc::downgrade(&one), port.now);
+        assert_eq!(one.source_of(address(1)), cut, "not while it is there");
+
+        drop(outlets.remove(0));
+        port.demux.forget(cut);
+        port.demux.prove(next, address(1), &Arc::downgrade(&one), port.now);
+        assert_eq!(one.source_of(address(1)), next);
+        assert_eq!(port.demux.known_as(next, &one), address(1));
+        assert_eq!(one.source_at(address(1)), cut, "nothing goes there as a datagram");
+    }
+
+    #[test]
+    fn a_peer_may_choose_datagrams_while_its_connection_is_there() {
+        let mut port = Port::new();
+        let one = port.leg("one");
+        let (outlet, _waiting) = Outlet::new(Meter::new());
+        one.connect(address(1), outlet);
+        let stream = Source::Stream(address(1));
+        port.demux.route(stream, &nominating("one:x", [1; 12]), port.now);
+        one.talks_to(address(1));
+        for asking in [request("one:x", [2; 12]), MEDIA.to_vec()] {
+            port.hears(&one, 2, &asking);
+            port.proves(&one, 2);
+            assert_eq!(one.source_of(address(1)), stream, "it has only looked");
+        }
+        port.hears(&one, 2, &nominating("one:x", [3; 12]));
+        port.proves(&one, 2);
+        assert_eq!(one.source_of(address(1)), source(2));
+    }
+
+    #[test]
+    fn a_connection_is_for_whom_its_first_request_names_and_else_for_nobody() {
+        let mut port = Port::new();
+        let one = port.leg("one");
+        let asked_for = |first: &[u8]| port.demux.asked_for(first);
+        let found = asked_for(&request("one:x", [1; 12])).unwrap();
+        assert!(Arc::ptr_eq(&found, &one));
+        for first in [request("two:x", [1; 12]), request("one", [1; 12]), MEDIA.to_vec()] {
+            assert!(asked_for(&first).is_none());
+        }
+        assert!(asked_for(&answer([1; 12])).is_none());
     }
 
     #[test]
@@ -304,7 +410,7 @@ mod tests {
         let mut port = Port::new();
         let one = port.leg("one");
         port.hears(&one, 1, &request("one:x", [1; 12]));
-        port.demux.expect([2; 12], source(1), Arc::downgrade(&one), port.now);
+        port.demux.expect([2; 12], address(1), Arc::downgrade(&one), port.now);
         drop(one);
         port.now += ANSWER;
         port.demux.sweep(port.now);
@@ -341,7 +447,11 @@ mod tests {
         }
     }
 
-    fn source(port: u16) -> SocketAddr {
+    fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn source(port: u16) -> Source {
+        Source::Datagrams(address(port))
     }
 }

@@ -1,11 +1,12 @@
-//! One UDP port for all calls: each leg gets virtual sockets, fed from the shared ones by a
-//! reader task that knows whose each datagram is.
+//! One port for all calls: each leg gets virtual sockets, fed from the shared ones by a reader
+//! task that knows whose each datagram is. Beside UDP, a port may listen for TCP connections.
 
 mod demux;
 mod inbox;
 mod runtime;
 mod socket;
 mod stun;
+mod tcp;
 
 use std::array;
 use std::collections::HashSet;
@@ -24,9 +25,12 @@ use webrtc::runtime::{AsyncUdpSocket, BATCH_SIZE, RecvMeta, Runtime as _, TokioR
 pub(super) use runtime::LegRuntime;
 
 use self::demux::Demux;
-use self::inbox::{Datagram, Inbox};
+use self::inbox::{Datagram, Inbox, Source};
 use self::socket::VirtualSocket;
 use self::stun::Transaction;
+use self::tcp::{Listener, STREAM_EVENTS_CAPACITY, StreamEvent};
+use super::sdp::Reach;
+use crate::meter::Meter;
 use crate::sys::{clock, tasks};
 
 /// Orders that may wait for the reader of a port.
@@ -42,7 +46,7 @@ pub(super) struct Mux(Arc<Ports>);
 #[derive(Debug)]
 struct Ports {
     ports: Vec<Port>,
-    candidates: Vec<SocketAddr>,
+    reach: Reach,
 }
 
 /// One leg's share of every port: an inbox each. Dropping it gives all of it back.
@@ -55,8 +59,15 @@ pub(super) struct Share {
 impl Mux {
     /// Binds the ports; wildcards stand for every address of the machine but loopback.
     ///
-    /// `public_ip` is offered to peers besides the bound addresses. Must be called within tokio.
-    pub(super) fn bind(listen: &[SocketAddr], public_ip: Option<IpAddr>) -> io::Result<Self> {
+    /// Connections are taken at `streams`; if that is left open, at the addresses and numbers of
+    /// the ports, as far as TCP has them free. `public_ip` is offered to peers besides the bound
+    /// addresses. Must be called within tokio.
+    pub(super) fn bind(
+        listen: &[SocketAddr],
+        streams: Option<&[SocketAddr]>,
+        public_ip: Option<IpAddr>,
+        meter: &Meter,
+    ) -> io::Result<Self> {
         let mut known = HashSet::new();
         let mut ports: Vec<Port> = Vec::new();
         for wanted in expand(listen)? {
@@ -71,17 +82,22 @@ impl Mux {
         if ports.is_empty() {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address to listen on"));
         }
-        let public = public_ip.and_then(|ip| {
-            let port = ports.iter().find(|port| port.local.is_ipv4() == ip.is_ipv4())?;
-            Some(SocketAddr::new(ip, port.local.port()))
-        });
-        let candidates = public.into_iter().chain(ports.iter().map(|port| port.local)).collect();
-        Ok(Self(Arc::new(Ports { ports, candidates })))
+        match streams {
+            None => ports.iter_mut().for_each(|port| port.listen_beside(meter)),
+            Some(wanted) => listen_for_streams(&mut ports, wanted, meter)?,
+        }
+        let datagrams = ports.iter().map(|port| port.local);
+        let streams = ports.iter().flat_map(|port| &port.listeners).map(|listener| listener.local);
+        let reach = Reach {
+            datagrams: offered(datagrams.collect(), public_ip),
+            streams: offered(streams.collect(), public_ip),
+        };
+        Ok(Self(Arc::new(Ports { ports, reach })))
     }
 
-    /// The addresses at which every leg can be reached, best first.
-    pub(super) fn candidates(&self) -> &[SocketAddr] {
-        &self.0.candidates
+    /// Where every leg can be reached.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.0.reach
     }
 
     /// A share for one more leg.
@@ -142,18 +158,20 @@ enum Order {
     },
     /// Whoever asks from there is the peer that the leg's engine knows as `peer`.
     Prove {
-        from: SocketAddr,
+        from: Source,
         peer: SocketAddr,
         inbox: Weak<Inbox>,
     },
 }
 
-/// One bound socket and its reader.
+/// One bound socket with its listeners, and the reader of all.
 #[derive(Debug)]
 struct Port {
     local: SocketAddr,
     socket: Arc<dyn AsyncUdpSocket>,
     orders: mpsc::Sender<Order>,
+    events: mpsc::Sender<StreamEvent>,
+    listeners: Vec<Listener>,
     _reader: tasks::Task,
 }
 
@@ -163,14 +181,56 @@ impl Port {
         let local = socket.local_addr()?;
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
         let (orders, received) = mpsc::channel(ORDERS_CAPACITY);
-        let reader = tasks::spawn("media-port", read(Arc::clone(&socket), received));
+        let (events, streams) = mpsc::channel(STREAM_EVENTS_CAPACITY);
+        let reader = tasks::spawn("media-port", read(Arc::clone(&socket), received, streams));
         tracing::info!(%local, "media port open");
-        Ok(Self { local, socket, orders, _reader: reader })
+        Ok(Self { local, socket, orders, events, listeners: Vec::new(), _reader: reader })
+    }
+
+    /// Takes connections for the legs of this port.
+    fn listen(&mut self, wanted: SocketAddr, meter: &Meter) -> io::Result<()> {
+        self.listeners.push(Listener::open(wanted, self.events.clone(), meter.clone())?);
+        Ok(())
+    }
+
+    /// Takes connections at the address and number of its own, or does without.
+    fn listen_beside(&mut self, meter: &Meter) {
+        let local = self.local;
+        if let Err(error) = self.listen(local, meter) {
+            tracing::info!(%local, %error, "callers cannot come over TCP there");
+        }
     }
 }
 
-/// Hands every datagram to its leg, for as long as the port is held.
-async fn read(socket: Arc<dyn AsyncUdpSocket>, mut orders: mpsc::Receiver<Order>) {
+/// Takes connections at these addresses, each for the port whose engine sockets are nearest to it.
+fn listen_for_streams(ports: &mut [Port], wanted: &[SocketAddr], meter: &Meter) -> io::Result<()> {
+    for wanted in expand(wanted)? {
+        let same_ip = ports.iter().position(|port| port.local.ip() == wanted.ip());
+        let same_family = || ports.iter().position(|port| port.local.is_ipv4() == wanted.is_ipv4());
+        let Some(nearest) = same_ip.or_else(same_family) else {
+            let what = format!("there is no UDP port of the kind of {wanted}");
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, what));
+        };
+        ports[nearest].listen(wanted, meter)?;
+    }
+    Ok(())
+}
+
+/// What is bound, as peers are told it: with the public address first, if there is one.
+fn offered(bound: Vec<SocketAddr>, public_ip: Option<IpAddr>) -> Vec<SocketAddr> {
+    let public = public_ip.and_then(|ip| {
+        let alike = bound.iter().find(|local| local.is_ipv4() == ip.is_ipv4())?;
+        Some(SocketAddr::new(ip, alike.port()))
+    });
+    public.into_iter().chain(bound).collect()
+}
+
+/// Hands every datagram and packet to its leg, for as long as the port is held.
+async fn read(
+    socket: Arc<dyn AsyncUdpSocket>,
+    mut orders: mpsc::Receiver<Order>,
+    mut streams: mpsc::Receiver<StreamEvent>,
+) {
     let mut demux = Demux::default();
     let mut batch = Batch::new(&*socket);
     let mut sweep = tokio::time::interval(SWEEP);
@@ -184,14 +244,56 @@ async fn read(socket: Arc<dyn AsyncUdpSocket>, mut orders: mpsc::Receiver<Order>
                 None => return,
             },
             _ = sweep.tick() => demux.sweep(clock::now()),
-            received = batch.receive(&*socket) => match received {
-                Ok(count) => batch.deliver(count, &mut demux),
+            heard = hear(&mut batch, &*socket, &mut streams) => match heard {
+                Ok(Heard::Datagrams(count)) => batch.deliver(count, &mut demux),
+                Ok(Heard::Stream(event)) => follow(&mut demux, event),
                 Err(error) => {
                     tracing::debug!(%error, "a media port could not be read");
                     tokio::time::sleep(RETRY).await;
                 }
             },
         }
+    }
+}
+
+/// What has come to a port.
+enum Heard {
+    Datagrams(usize),
+    Stream(StreamEvent),
+}
+
+/// Whichever comes first; neither keeps the other waiting.
+async fn hear(
+    batch: &mut Batch,
+    socket: &dyn AsyncUdpSocket,
+    streams: &mut mpsc::Receiver<StreamEvent>,
+) -> io::Result<Heard> {
+    tokio::select! {
+        received = batch.receive(socket) => received.map(Heard::Datagrams),
+        Some(event) = streams.recv() => Ok(Heard::Stream(event)),
+    }
+}
+
+fn follow(demux: &mut Demux, event: StreamEvent) {
+    match event {
+        StreamEvent::Opened { from, first, outlet, welcome } => {
+            let Some(inbox) = demux.asked_for(&first) else { return };
+            if welcome.send(()).is_ok() {
+                inbox.connect(from, outlet);
+                take(demux, from, first);
+            }
+        }
+        StreamEvent::Packet { from, bytes } => take(demux, from, bytes),
+        StreamEvent::Closed { from } => demux.forget(Source::Stream(from)),
+    }
+}
+
+/// Hands a packet to its leg, if that is the one whose connection brought it.
+fn take(demux: &mut Demux, at: SocketAddr, bytes: Bytes) {
+    if let Some((inbox, from)) = demux.route(Source::Stream(at), &bytes, clock::now())
+        && inbox.is_connected(at)
+    {
+        inbox.push(Datagram { from, bytes });
     }
 }
 
@@ -235,7 +337,9 @@ impl Batch {
         for (buffer, meta) in self.buffers.iter().zip(&self.metas).take(count) {
             // The kernel may have put several datagrams of one source into one buffer.
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
-                if let Some((inbox, from)) = demux.route(meta.addr, datagram, now) {
+                if let Some((inbox, from)) =
+                    demux.route(Source::Datagrams(meta.addr), datagram, now)
+                {
                     let bytes = Bytes::copy_from_slice(datagram);
                     inbox.push(Datagram { from, bytes });
                 }

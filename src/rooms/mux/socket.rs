@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::Order;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Source};
 use super::stun::{self, Kind};
 
 /// One leg's share of a port.
@@ -31,7 +31,13 @@ impl AsyncUdpSocket for VirtualSocket {
     /// an unreachable candidate must not end a leg. What is lost here is lost like on any network.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         self.note(transmit);
-        let destination = self.inbox.address_of(transmit.destination);
+        let destination = match self.inbox.source_of(transmit.destination) {
+            Source::Datagrams(destination) => destination,
+            Source::Stream(to) => {
+                self.inbox.send(to, packets(transmit));
+                return Poll::Ready(Ok(transmit.contents.len()));
+            }
+        };
         let transmit = &Transmit { destination, ..transmit.clone() };
         let mut nobody = Context::from_waker(Waker::noop());
         match self.port.poll_send(&mut nobody, transmit) {
@@ -75,7 +81,8 @@ impl VirtualSocket {
             (Kind::Answer { .. }, Some(peer))
                 if transmit.destination != peer && stun::is_success(transmit.contents) =>
             {
-                Order::Prove { from: transmit.destination, peer, inbox: inbox() }
+                let from = self.inbox.source_at(transmit.destination);
+                Order::Prove { from, peer, inbox: inbox() }
             }
             (Kind::Answer { .. }, _) => return,
             (Kind::Other, _) => return self.inbox.talks_to(transmit.destination),
@@ -84,6 +91,12 @@ impl VirtualSocket {
             tracing::debug!("a connectivity check was not noted; it will be repeated");
         }
     }
+}
+
+/// The packets of a transmission, which may be several of one length.
+fn packets<'a>(transmit: &Transmit<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let length = transmit.segment_size.unwrap_or(transmit.contents.len());
+    transmit.contents.chunks(length.max(1))
 }
 
 impl Drop for VirtualSocket {

@@ -25,7 +25,7 @@ use self::offerer::Offerer;
 pub(super) use self::offerer::{IceServer, News};
 use super::codecs::Format;
 use super::mux::{LegRuntime, Mux, Share};
-use super::sdp::{self, Description, Fragment, SdpError};
+use super::sdp::{self, Description, Fragment, Reach, SdpError};
 use crate::ids::ParticipantId;
 use crate::media::CodecError;
 use crate::sys::tasks::Task;
@@ -114,16 +114,9 @@ impl Peer {
         engine.gathered(GATHERING).await;
         let ufrag = ufrag_of(&sdp)?;
         share.register(&ufrag, None).await;
-        let answer =
-            Answer { sdp: sdp::with_candidates(&sdp, mux.candidates()), ufrag: ufrag.clone() };
+        let answer = Answer { sdp: sdp::with_candidates(&sdp, mux.reach()), ufrag: ufrag.clone() };
         let fingerprints = offer.fingerprints.clone();
-        let side = Side::Answerer {
-            share,
-            addresses: mux.candidates().to_vec(),
-            offer,
-            former: None,
-            ufrag,
-        };
+        let side = Side::Answerer { share, reach: mux.reach().clone(), offer, former: None, ufrag };
         let (voice, interpreter) = engine.voice(format)?;
         let ear = Ear::new(engine, participant, format, fingerprints)?;
         let peer = Self { connection, side, _interpreter: interpreter, _alive: alive };
@@ -190,7 +183,7 @@ impl Peer {
     /// The peer offers again with new credentials, and we answer with new ones of ours
     /// (RFC 9725, section 4.3.3).
     async fn restart(&mut self, fragment: &Fragment) -> Result<Trickled, PeerError> {
-        let Side::Answerer { share, addresses, offer, former, ufrag } = &mut self.side else {
+        let Side::Answerer { share, reach, offer, former, ufrag } = &mut self.side else {
             return Err(PeerError::NoRestart);
         };
         let again = offer.restarted(fragment).ok_or(PeerError::NoRestart)?;
@@ -199,7 +192,7 @@ impl Peer {
         share.register(&new_ufrag, Some(ufrag)).await;
         *former = Some(std::mem::replace(offer, again).ufrag);
         ufrag.clone_from(&new_ufrag);
-        let fragment = sdp::restart_fragment(&sdp, addresses);
+        let fragment = sdp::restart_fragment(&sdp, reach);
         Ok(Trickled::Restarted { fragment, ufrag: new_ufrag })
     }
 }
@@ -230,7 +223,7 @@ impl Offering {
 enum Side {
     Answerer {
         share: Arc<Share>,
-        addresses: Vec<SocketAddr>,
+        reach: Reach,
         /// The peer's offer as it stands, and its ICE user name of before the last restart.
         offer: Description,
         former: Option<String>,
@@ -280,6 +273,7 @@ mod tests {
     use super::super::codecs::Codec;
     use super::*;
     use crate::media::OpusPacket;
+    use crate::meter::Meter;
 
     #[tokio::test]
     async fn a_call_goes_on_through_an_ice_restart() {
@@ -402,7 +396,7 @@ mod tests {
 
         async fn connect_in(formats: &[Format]) -> Self {
             let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-            let mux = Mux::bind(&[loopback], None).unwrap();
+            let mux = Mux::bind(&[loopback], None, None, &Meter::new()).unwrap();
             let identity = Identity::generate().unwrap();
             let id = ParticipantId::new;
             let (offering, offer) =
