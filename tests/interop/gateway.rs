@@ -1,5 +1,6 @@
 //! The real gateway, a process of its own, with its REST API and its rooms as anyone sees them.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -257,8 +258,37 @@ impl RoomWatch {
     }
 }
 
+impl Drop for Gateway {
+    /// Whatever was done with it: what an operator reads has no word that was said, and nothing
+    /// that opens anything.
+    fn drop(&mut self) {
+        let log = log_in(self.folder());
+        if std::thread::panicking() {
+            eprintln!("The gateway's log:\n{log}");
+            return;
+        }
+        for secret in UNSPEAKABLE {
+            let line = log.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "the log tells what it should not");
+        }
+    }
+}
+
+fn log_in(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join(LOG)).unwrap_or_default()
+}
+
+/// The file of a gateway's log, beside its database.
+const LOG: &str = "gateway.log";
+
+/// Keys, tokens and secrets, what callers and agents say in these tests, and an agent's prompt.
+const UNSPEAKABLE: [&str; 7] =
+    [KEY, "whsec_", "token=", "Paris", "sky is clear", "in the afternoon", "Answer what"];
+
 impl Process {
     async fn start(folder: &Path, settings: &Settings) -> Self {
+        let mut log = File::options();
+        let log = log.create(true).append(true);
         let mut child = Command::new(env!("CARGO_BIN_EXE_callbridge"))
             .arg("serve")
             // Away from any settings file of the developer's.
@@ -269,16 +299,17 @@ impl Process {
             .env("CALLBRIDGE_BOOTSTRAP_KEY", KEY)
             .env("CALLBRIDGE_MODEL", "local")
             .env("CALLBRIDGE_GRACE_CLIENT_SECONDS", "1")
-            .env("CALLBRIDGE_LOG", "warn")
             .envs(settings.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log.open(folder.join(LOG)).unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("the gateway starts").unwrap();
-        let line = line.expect("the gateway runs; its last words are above");
+        let last_words = || panic!("no gateway: {}", log_in(folder));
+        let line = line.unwrap_or_else(last_words);
         let url = line.strip_prefix("callbridge listens on ").expect("an address").to_owned();
         Self { child, url, _lines: lines }
     }
