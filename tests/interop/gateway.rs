@@ -261,6 +261,7 @@ impl RoomWatch {
 impl Drop for Gateway {
     /// Whatever was done with it: what an operator reads has no word that was said, and nothing
     /// that opens anything.
+    #[allow(clippy::print_stderr, reason = "whoever looks at a failed test wants to read it")]
     fn drop(&mut self) {
         let log = log_in(self.folder());
         if std::thread::panicking() {
