@@ -1,13 +1,13 @@
 //! The console: a page to watch agents, to read past calls, and to try an agent.
 
-use axum::http::{HeaderName, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::body::Path;
 use super::error::ApiError;
+use super::page;
 use super::wire::ErrorBody;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -25,16 +25,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     responses((status = 200, description = "The page.", body = String,
         content_type = "text/html")),
 )]
-async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (HeaderName::from_static("permissions-policy"), "microphone=(self), camera=()"),
-    ];
-    (headers, PAGE)
+async fn page() -> Response {
+    page::talking(PAGE)
 }
 
 /// A script of that page
@@ -54,12 +46,7 @@ async fn page() -> impl IntoResponse {
 async fn module(Path(module): Path<String>) -> Result<Response, ApiError> {
     let found = MODULES.iter().find(|(name, _)| *name == module);
     let (_, text) = found.ok_or_else(|| ApiError::not_found("the page has no such module"))?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    Ok((headers, *text).into_response())
+    Ok(page::script(text))
 }
 
 const PAGE: &str = include_str!("../../assets/console.html");
@@ -76,11 +63,6 @@ const MODULES: [(&str, &str); 9] = [
     ("timeline.js", include_str!("../../assets/console/timeline.js")),
     ("view.js", include_str!("../../assets/console/view.js")),
 ];
-
-/// The page runs its own scripts and style and talks to its own server, and nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'unsafe-inline'; connect-src 'self'; media-src 'self' blob:; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
 //! The description of the HTTP interface, for programs and as a page.
 
 use axum::extract::State;
-use axum::http::{HeaderName, header};
-use axum::response::IntoResponse;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
+use super::{Api, page};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(document)).routes(routes!(page)).routes(routes!(script))
@@ -36,16 +36,8 @@ async fn document(State(api): State<Api>) -> impl IntoResponse {
     responses((status = 200, description = "The page.", body = String,
         content_type = "text/html")),
 )]
-async fn page() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (HeaderName::from_static("permissions-policy"), "microphone=(), camera=()"),
-    ];
-    (headers, PAGE)
+async fn page() -> Response {
+    page::silent(PAGE)
 }
 
 /// The script of that page
@@ -57,19 +49,9 @@ async fn page() -> impl IntoResponse {
     responses((status = 200, description = "The script.", body = String,
         content_type = "text/javascript")),
 )]
-async fn script() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, SCRIPT)
+async fn script() -> Response {
+    page::script(SCRIPT)
 }
 
 const PAGE: &str = include_str!("../../assets/docs.html");
 const SCRIPT: &str = include_str!("../../assets/docs.js");
-
-/// The page runs its own script and style and talks to its own server, and nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -19,6 +19,7 @@ mod hosting;
 mod ice_servers;
 mod limits;
 mod metrics;
+mod page;
 mod recordings;
 mod rest;
 mod rooms;

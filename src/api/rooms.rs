@@ -19,6 +19,7 @@ use super::auth::bearer_of;
 use super::body::{Path, SDP, SDP_FRAGMENT, Sdp, SdpFragment};
 use super::convert::room_event;
 use super::error::ApiError;
+use super::page;
 use super::wire::{ErrorBody, RoomEventSchema, RoomQuery, to_text};
 use crate::agent::RoomFailure;
 use crate::privacy::Secret;
@@ -53,15 +54,7 @@ type RoomQueryResult = Result<Query<RoomQuery>, QueryRejection>;
 async fn page(State(api): State<Api>, Path(room): Path<String>) -> Result<Response, ApiError> {
     let room = api.gateway.room(&room).await?;
     let page = PAGE.replace("{{open}}", if room.open { "true" } else { "false" });
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-        (HeaderName::from_static("permissions-policy"), "microphone=(self), camera=()"),
-    ];
-    Ok((headers, page).into_response())
+    Ok(page::talking(page))
 }
 
 /// The script of that page
@@ -73,8 +66,8 @@ async fn page(State(api): State<Api>, Path(room): Path<String>) -> Result<Respon
     responses((status = 200, description = "The script.", body = String,
         content_type = "text/javascript")),
 )]
-async fn script() -> impl IntoResponse {
-    (SCRIPT_HEADERS, SCRIPT)
+async fn script() -> Response {
+    page::script(SCRIPT)
 }
 
 /// The client for web pages
@@ -88,8 +81,8 @@ async fn script() -> impl IntoResponse {
     responses((status = 200, description = "The module.", body = String,
         content_type = "text/javascript")),
 )]
-async fn client() -> impl IntoResponse {
-    (SCRIPT_HEADERS, CLIENT)
+async fn client() -> Response {
+    page::script(CLIENT)
 }
 
 /// Come into a room
@@ -447,17 +440,6 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const PAGE: &str = include_str!("../../assets/room.html");
 const SCRIPT: &str = include_str!("../../assets/room.js");
 const CLIENT: &str = include_str!("../../assets/callbridge.js");
-
-const SCRIPT_HEADERS: [(HeaderName, &str); 3] = [
-    (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CACHE_CONTROL, "no-cache"),
-];
-
-/// The page runs its own script and style and talks to its own server, and nothing else.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'unsafe-inline'; connect-src 'self'; media-src 'self' blob:; img-src data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const NAME_MAX: usize = 64;
 
