@@ -19,7 +19,7 @@ use super::wire::{
 };
 use crate::agent::{Line, ToolRecord, TurnRecord};
 use crate::ids::{AgentId, CallId};
-use crate::runtime::{ArchivedCall, CallSummary, HandOffRecord};
+use crate::runtime::{ArchivedCall, CallError, CallSummary, HandOffRecord};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(read, erase))
@@ -72,7 +72,15 @@ async fn read(
 ) -> Result<Json<PastCallBody>, ApiError> {
     let id = CallId::new(id);
     let call = api.gateway.call(&owner, &id).await?;
-    let recorded = api.gateway.recording(&owner, &id).await.is_ok();
+    let recorded = match api.gateway.recording(&owner, &id).await {
+        Ok(_) => true,
+        Err(CallError::NotFound) => false,
+        // The call can be read all the same.
+        Err(error) => {
+            tracing::warn!(%error, call = %id, "nobody can say whether a call is recorded");
+            false
+        }
+    };
     Ok(Json(past_call_body(call, recorded)))
 }
 

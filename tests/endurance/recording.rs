@@ -96,9 +96,25 @@ async fn recorded_for(gateway: &Gateway, format: &str) -> (String, Child) {
     let caller = caller(gateway, "hall");
     client.event_where("transcript", |event| event["isFinal"] == true).await;
     client.event_where("speak-status", |event| event["status"] != "started").await;
-    // What is older than this is kept: that is the promise.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    written_on(gateway, &format!("{call}.{format}.part")).await;
     (call, caller)
+}
+
+/// Waits until three more seconds of sound have gone into a file: whatever was said before is in
+/// it by then, which is the promise.
+async fn written_on(gateway: &Gateway, name: &str) {
+    let file = gateway.folder().join(FOLDER.1).join("usr_bootstrap").join(name);
+    // Pages of a second; a WAV is written in two pieces a second.
+    let pieces = if name.contains(".ogg") { 4 } else { 8 };
+    let writing = async {
+        for _ in 0..pieces {
+            let length = file.metadata().unwrap().len();
+            while file.metadata().unwrap().len() == length {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    timeout(PATIENCE, writing).await.expect("it is being written");
 }
 
 /// The names of all files of the gateway's one owner, in order.
