@@ -26,6 +26,7 @@ use crate::runtime::{
 };
 use crate::store::Store;
 use crate::sys::clock;
+use crate::sys::lanes::LaneThreads;
 use crate::sys::tasks::{self, Task};
 use crate::traces::Traces;
 
@@ -38,6 +39,8 @@ pub struct App {
     shutdown_grace: Duration,
     /// The local model's server, which lives as long as the gateway.
     _local: Option<Task>,
+    /// What serves the calls: it ends after all else.
+    _threads: LaneThreads,
 }
 
 /// The configured minds, and the local one if it runs.
@@ -76,12 +79,14 @@ impl App {
         if let Some(key) = &config.bootstrap_key {
             store.ensure_bootstrap(key, clock::unix_ms()).await?;
         }
-        let rooms = Rooms::new(&HostedConfig {
+        let threads = LaneThreads::for_all_cores().context("threads cannot be started")?;
+        let hosted = HostedConfig {
             media_listen: config.media_listen.clone(),
             media_tcp_listen: config.media_tcp_listen.clone(),
             public_ip: config.public_ip,
             open: config.rooms.open,
-        });
+        };
+        let rooms = Rooms::in_lanes(&hosted, threads.lanes());
         let rooms = rooms.context("the media ports cannot be opened")?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -109,6 +114,7 @@ impl App {
             },
             shutdown_grace: config.grace.shutdown,
             _local: minds.local,
+            _threads: threads,
         })
     }
 

@@ -61,6 +61,8 @@ struct Scrape {
     meter: Meter,
     figures: Figures,
     tasks: usize,
+    /// The busy share of each thread for calls.
+    lanes_busy: Vec<f64>,
     /// Not every system shows it.
     process: Option<Usage>,
 }
@@ -81,7 +83,8 @@ impl Scrape {
         Self {
             meter: gateway.meter().clone(),
             figures: gateway.figures(),
-            tasks: tasks::count(),
+            tasks: gateway.tasks(),
+            lanes_busy: gateway.lanes_busy(),
             process,
         }
     }
@@ -118,6 +121,7 @@ impl Collector for Scrape {
         let running = begun.saturating_sub(finished + lost);
         page.gauge("callbridge_recordings", "Calls that are being recorded.", running)?;
         page.gauge("callbridge_tasks", "Tasks that are alive.", self.tasks as u64)?;
+        page.lanes(&self.lanes_busy)?;
         page.build()?;
         self.process.as_ref().map_or(Ok(()), |usage| page.process(usage))
     }
@@ -177,6 +181,17 @@ impl Page<'_, '_> {
         self.gauge("callbridge_admission_open", about, figures.takes_calls.into())?;
         let about = "Whether the gateway is ready, and not going down.";
         self.gauge("callbridge_ready", about, figures.is_ready.into())
+    }
+
+    fn lanes(&mut self, busy: &[f64]) -> fmt::Result {
+        let name = "callbridge_lane_busy";
+        let about = "Share of the last second in which each thread for calls was at work.";
+        let (kind, unit) = (MetricType::Gauge, Unit::Other("ratio".to_owned()));
+        let mut family = self.0.encode_descriptor(name, about, Some(&unit), kind)?;
+        for (lane, share) in busy.iter().enumerate() {
+            family.encode_family(&[("lane", lane)])?.encode_gauge(share)?;
+        }
+        Ok(())
     }
 
     /// What every exporter calls so.
@@ -315,6 +330,7 @@ mod tests {
             (r#"callbridge_agents{state="active"}"#, "0"),
             ("callbridge_participants", "3"),
             ("callbridge_admission_open", "1"),
+            (r#"callbridge_lane_busy_ratio{lane="1"}"#, "0.5"),
             ("process_cpu_seconds_total", "1.5"),
             ("process_resident_memory_bytes", "4096"),
         ] {
@@ -343,8 +359,8 @@ mod tests {
             labels.extend(inside.split(',').filter_map(|label| Some(label.split_once('=')?.0)));
         }
         let known = [
-            "by", "code", "fate", "kind", "le", "outcome", "part", "queue", "reason", "stage",
-            "state", "version",
+            "by", "code", "fate", "kind", "lane", "le", "outcome", "part", "queue", "reason",
+            "stage", "state", "version",
         ];
         assert_eq!(labels, BTreeSet::from(known));
         assert!(page.samples.len() < 320, "{} series", page.samples.len());
@@ -355,6 +371,7 @@ mod tests {
             meter: Meter::new(),
             figures: Figures { participants: 3, clients: 4, ..Figures::new(true, true) },
             tasks: 5,
+            lanes_busy: vec![0.25, 0.5],
             process: Some(Usage {
                 resident_bytes: 4096,
                 cpu_seconds: 1.5,

@@ -30,6 +30,7 @@ use crate::agent::{Participant, RoomEvent, RoomFailure};
 use crate::ids::ParticipantId;
 use crate::media::{CATCH_UP_FRAMES, OpusPacket};
 use crate::sys::entropy;
+use crate::sys::lanes::Lane;
 
 /// Packets from the room that may wait for the agent: one second.
 ///
@@ -68,6 +69,8 @@ struct FarEnd {
     packets: mpsc::Sender<OpusPacket>,
     events: mpsc::Sender<RoomEvent>,
     playout: mpsc::Receiver<OpusPacket>,
+    /// Where the agent runs: what is made for it alone does well to run there too.
+    lane: Lane,
 }
 
 impl FarEnd {
@@ -78,13 +81,14 @@ impl FarEnd {
     }
 }
 
-/// Both sides of a new link, for an agent of this name.
+/// Both sides of a new link, for an agent of this name that runs where this is called.
 fn link(name: String) -> (RoomLink, FarEnd) {
     let (packets_to, packets) = mpsc::channel(PACKETS_CAPACITY);
     let (events_to, events) = mpsc::channel(EVENTS_CAPACITY);
     let (playout, playout_from) = mpsc::channel(PLAYOUT_CAPACITY);
     let me = Participant { id: new_participant(), name };
-    let far = FarEnd { me, packets: packets_to, events: events_to, playout: playout_from };
+    let lane = Lane::here();
+    let far = FarEnd { me, packets: packets_to, events: events_to, playout: playout_from, lane };
     (RoomLink { packets, events, playout }, far)
 }
 

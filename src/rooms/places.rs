@@ -136,7 +136,10 @@ async fn porter(mut requests: mpsc::Receiver<Request>) {
     while let Some(request) = requests.recv().await {
         stays.retain(|stay| !stay.is_finished());
         match request {
-            Request::Begin(visit) => stays.push(tasks::spawn("visit", visit.run())),
+            Request::Begin(visit) => {
+                let lane = visit.far().lane.clone();
+                stays.push(lane.spawn("visit", visit.run()));
+            }
             Request::Await { reply } => {
                 let all = async {
                     for stay in &mut stays {

@@ -163,6 +163,18 @@ impl Gateway {
         &self.0.registry.shell().meter
     }
 
+    /// The share of the last second in which each thread for calls had something to do.
+    #[must_use]
+    pub fn lanes_busy(&self) -> Vec<f64> {
+        self.0.registry.shell().rooms.lanes().busy()
+    }
+
+    /// How many tasks are alive. Must be called within tokio.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.0.registry.shell().rooms.lanes().tasks()
+    }
+
     pub(super) fn webhook_policy(&self) -> WebhookPolicy {
         self.0.registry.shell().webhook_policy
     }

@@ -18,7 +18,7 @@ use crate::agent::{AgentRecord, Memory, Notification, Snapshot};
 use crate::ids::{AgentId, UserId};
 use crate::store::{Store, StoreError};
 use crate::sys::clock;
-use crate::sys::tasks::{self, Task};
+use crate::sys::tasks::Task;
 
 /// Live agents of one process. Over it, creating is refused with `CAPACITY`.
 pub const AGENTS_MAX: usize = 10_000;
@@ -80,7 +80,7 @@ impl Registry {
         let mut agents = self.agents();
         let span = tracing::info_span!("agent", %id);
         let life = live(driver, clerk, Arc::downgrade(self), last_step).instrument(span);
-        let task = tasks::spawn("agent", life);
+        let task = self.shell.rooms.lanes().pick().spawn("agent", life);
         agents.insert(id, Entry { seat: seat.clone(), task });
         seat
     }

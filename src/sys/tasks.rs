@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument as _;
 
@@ -15,12 +16,21 @@ use tracing::Instrument as _;
 pub struct Task<T = ()>(JoinHandle<T>);
 
 /// Starts `future` under a span called by its `name`, inside the span of the caller.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
 pub fn spawn<T: Send + 'static>(
     name: &'static str,
     future: impl Future<Output = T> + Send + 'static,
 ) -> Task<T> {
-    Task(tokio::spawn(future.instrument(tracing::debug_span!("task", name))))
+    spawn_on(&Handle::current(), name, future)
+}
+
+/// The same on another runtime than the caller's.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+pub(super) fn spawn_on<T: Send + 'static>(
+    runtime: &Handle,
+    name: &'static str,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Task<T> {
+    Task(runtime.spawn(future.instrument(tracing::debug_span!("task", name))))
 }
 
 /// Runs blocking work (a computation of many milliseconds) off the async threads.
@@ -29,10 +39,10 @@ pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     Task(tokio::task::spawn_blocking(work))
 }
 
-/// How many tasks are alive. Must be called within tokio.
+/// How many tasks are alive where the caller runs. Must be called within tokio.
 #[must_use]
 pub fn count() -> usize {
-    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    Handle::current().metrics().num_alive_tasks()
 }
 
 impl<T> Task<T> {

@@ -28,6 +28,7 @@ use callbridge::runtime::{
     AdmissionPolicy, Gateway, Journal, Models, RecordingPolicy, Recordings, Shell, WebhookPolicy,
 };
 use callbridge::store::Store;
+use callbridge::sys::lanes::LaneThreads;
 use callbridge::sys::tasks::{self, Task};
 use callbridge::traces::Traces;
 use conformance::Conformance;
@@ -52,6 +53,8 @@ pub(crate) struct House {
     described: Conformance,
     /// Takes connections, and says nothing to anybody.
     _mind: std::net::TcpListener,
+    /// What serves the calls, as in the program: it ends last.
+    _threads: LaneThreads,
 }
 
 /// What differs from house to house.
@@ -180,12 +183,14 @@ impl House {
 
     async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
         store.ensure_bootstrap(&Secret::new(KEY), 1).await.expect("the bootstrap key");
-        let rooms = Rooms::new(&RoomsConfig {
+        let hosted = RoomsConfig {
             media_listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             media_tcp_listen: None,
             public_ip: None,
             open: setup.open,
-        });
+        };
+        let threads = LaneThreads::for_all_cores().expect("threads");
+        let rooms = Rooms::in_lanes(&hosted, threads.lanes());
         let mind = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let url = format!("ws://{}", mind.local_addr().expect("an address"));
         let silent = ModelProfile::new(SILENT, url);
@@ -206,7 +211,7 @@ impl House {
         let router = api::router(gateway.clone(), config);
         let (_, document) = ask(&router, Request::get("/openapi.json").body(Body::empty())).await;
         let described = Conformance(serde_json::from_str(&document).expect("a document"));
-        Self { gateway, router, served: None, described, _mind: mind }
+        Self { gateway, router, served: None, described, _mind: mind, _threads: threads }
     }
 
     /// Serves on a free port of loopback for as long as the house stands.

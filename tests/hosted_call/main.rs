@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tones::{Recording, Tone};
 
 mod doors;
+mod lanes;
 mod lines;
 mod tcp;
 mod tones;

@@ -11,7 +11,6 @@ use callbridge::sys::tls;
 use reqwest::{Client as Http, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -106,7 +105,7 @@ impl House {
 
 impl Open {
     /// What is open at this moment.
-    pub(crate) fn count() -> Self {
+    pub(crate) fn count(gateway: &Gateway) -> Self {
         let links: Vec<_> = fs::read_dir("/proc/self/fd")
             .unwrap()
             // The folder itself is open while it is read, and gone when its link is.
@@ -114,22 +113,22 @@ impl Open {
             .collect();
         let is_socket = |link: &&std::path::PathBuf| link.to_string_lossy().starts_with("socket:");
         let sockets = links.iter().filter(is_socket).count();
-        let tasks = Handle::current().metrics().num_alive_tasks();
+        let tasks = gateway.tasks();
         Self { tasks, sockets, files: links.len() - sockets }
     }
 
     /// Waits until no more is open than this; what is too much, if that takes too long.
-    pub(crate) async fn settles_at(self) -> Result<Self, Self> {
+    pub(crate) async fn settles_at(self, gateway: &Gateway) -> Result<Self, Self> {
         let settling = async {
             loop {
-                let open = Self::count();
+                let open = Self::count(gateway);
                 if open.is_within(self) {
                     return open;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(SETTLING, settling).await.map_err(|_| Self::count())
+        tokio::time::timeout(SETTLING, settling).await.map_err(|_| Self::count(gateway))
     }
 
     const fn is_within(self, limit: Self) -> bool {

@@ -60,20 +60,21 @@ async fn nothing_is_left_of_thousands_of_agents() {
     rlimit::increase_nofile_limit(rlimit::INFINITY).unwrap();
     let wanted = lives_wanted();
     let house = House::open().await;
-    let cold = Open::count();
+    let cold = Open::count(&house.gateway);
     let idle_kb = idle_agent_kb(&house).await;
     let village = Arc::new(Village::of(house));
     live(&village, 0, AT_ONCE, &mut Vec::new()).await;
     let mut village = settle(village, cold.sockets).await;
     // By this time every pool is as large as it gets.
-    let base = Open::count();
+    let base = Open::count(&village.house.gateway);
 
     let shared = Arc::new(village);
     let (begun, mut samples) = (clock::now(), Vec::new());
     live(&shared, AT_ONCE, wanted, &mut samples).await;
     let took = begun.elapsed();
     village = settle(shared, base.sockets).await;
-    let open = base.settles_at().await.unwrap_or_else(|open| panic!("{open:?}, not {base:?}"));
+    let open = base.settles_at(&village.house.gateway).await;
+    let open = open.unwrap_or_else(|open| panic!("{open:?}, not {base:?}"));
 
     let given = village.ids.lock().unwrap().len();
     println!("{wanted} lives in {took:.1?}; {given} ids, and none of them twice");
@@ -159,7 +160,7 @@ async fn settle(village: Arc<Village>, sockets: usize) -> Village {
     let mut village = Arc::into_inner(village).expect("all lives are over");
     village.house.hang_up();
     let limit = Open { tasks: usize::MAX, sockets, files: usize::MAX };
-    let settled = limit.settles_at().await;
+    let settled = limit.settles_at(&village.house.gateway).await;
     settled.unwrap_or_else(|open| panic!("there were {sockets} sockets, and are {open:?}"));
     let gateway = &village.house.gateway;
     assert_eq!(gateway.live_agents(), 0);

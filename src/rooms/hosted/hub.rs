@@ -15,6 +15,7 @@ use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
 use crate::rooms::url::RoomName;
 use crate::rooms::{FarEnd, MakeRoomError, RoomView};
+use crate::sys::lanes::{Lane, Lanes};
 use crate::sys::tasks;
 
 /// Requests to the hub that may wait.
@@ -63,6 +64,8 @@ pub(super) struct Entry {
     pub(super) seat: Seat,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) heard: mpsc::Sender<OpusPacket>,
+    /// Where the room runs.
+    pub(super) lane: Lane,
 }
 
 /// All rooms.
@@ -70,6 +73,7 @@ pub(super) struct Entry {
 pub(super) struct Hub {
     rooms: HashMap<RoomName, Door>,
     house: Arc<Seats>,
+    lanes: Lanes,
     /// Whether rooms that nobody has made are open to all, and made on first use.
     is_open: bool,
     meter: Meter,
@@ -78,9 +82,9 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(is_open: bool, meter: Meter) -> Self {
+    pub(super) fn new(is_open: bool, lanes: Lanes, meter: Meter) -> Self {
         let house = Arc::new(Seats::new(HOUSE_MAX));
-        Self { rooms: HashMap::new(), house, is_open, meter, closing: Vec::new() }
+        Self { rooms: HashMap::new(), house, lanes, is_open, meter, closing: Vec::new() }
     }
 
     /// Serves until nobody is left who could ask.
@@ -102,10 +106,11 @@ impl Hub {
     async fn serve(&mut self, request: Request) {
         match request {
             Request::Admit { name, token, reply } => {
-                let _ = reply.send(self.admit(&name, token.as_ref()));
+                let _ = reply.send(self.admit(&name, token.as_ref(), None));
             }
             Request::Join { name, token, agent } => {
-                let admission = self.admit(&name, token.as_ref());
+                let lane = Some(&agent.lane);
+                let admission = self.admit(&name, token.as_ref(), lane);
                 seat_agent(admission, agent).await;
             }
             Request::Find { name, reply } => {
@@ -135,23 +140,29 @@ impl Hub {
         }
     }
 
-    fn admit(&mut self, name: &RoomName, token: Option<&Secret>) -> Admission {
+    /// A room that is made for this runs in the lane of who comes in, if they have one.
+    fn admit(&mut self, name: &RoomName, token: Option<&Secret>, lane: Option<&Lane>) -> Admission {
         let house = Arc::clone(&self.house);
-        let door = self.door(name)?;
+        let door = self.door(name, lane)?;
         if !door.opens_to(token) {
             return Err(RoomFailure::Unauthorized);
         }
         let seat = door.seats.take(&house).ok_or(RoomFailure::Full)?;
-        Ok(Entry { seat, orders: door.orders.clone(), heard: door.heard.clone() })
+        Ok(Entry {
+            seat,
+            orders: door.orders.clone(),
+            heard: door.heard.clone(),
+            lane: door.lane.clone(),
+        })
     }
 
     /// The door of a room; a room that may be made on first use is made.
-    fn door(&mut self, name: &RoomName) -> Result<&Door, RoomFailure> {
+    fn door(&mut self, name: &RoomName, lane: Option<&Lane>) -> Result<&Door, RoomFailure> {
         if !self.rooms.contains_key(name) {
             if !self.is_open {
                 return Err(RoomFailure::NotFound);
             }
-            self.build(name.clone(), Tenure::Passing).ok_or(RoomFailure::Full)?;
+            self.build(name.clone(), Tenure::Passing, lane).ok_or(RoomFailure::Full)?;
         }
         self.rooms.get(name).ok_or(RoomFailure::NotFound)
     }
@@ -170,7 +181,7 @@ impl Hub {
     }
 
     fn watch(&mut self, name: &RoomName, token: Option<&Secret>) -> Watched {
-        let door = self.door(name)?;
+        let door = self.door(name, None)?;
         let is_let_in = door.opens_to(token);
         is_let_in.then(|| door.presence.subscribe()).ok_or(RoomFailure::Unauthorized)
     }
@@ -182,14 +193,15 @@ impl Hub {
             return Err(MakeRoomError::Exists);
         }
         self.closing.extend(self.rooms.remove(&name).map(Door::close));
-        self.build(name, Tenure::Made(lock)).ok_or(MakeRoomError::Full)
+        self.build(name, Tenure::Made(lock), None).ok_or(MakeRoomError::Full)
     }
 
-    fn build(&mut self, name: RoomName, tenure: Tenure) -> Option<()> {
+    fn build(&mut self, name: RoomName, tenure: Tenure, lane: Option<&Lane>) -> Option<()> {
         if self.rooms.len() >= ROOMS_MAX {
             return None;
         }
-        let door = Door::build(name.clone(), tenure, self.meter.clone());
+        let lane = lane.cloned().unwrap_or_else(|| self.lanes.pick());
+        let door = Door::build(name.clone(), tenure, lane, self.meter.clone());
         tracing::info!(room = %name, is_open = door.is_open(), "a room is made");
         self.rooms.insert(name, door);
         Some(())
@@ -233,17 +245,19 @@ struct Door {
     orders: mpsc::Sender<Order>,
     heard: mpsc::Sender<OpusPacket>,
     presence: watch::Sender<Vec<Participant>>,
+    /// Where the room runs, and the legs of its people with it.
+    lane: Lane,
     task: tasks::Task,
 }
 
 impl Door {
-    fn build(name: RoomName, tenure: Tenure, meter: Meter) -> Self {
+    fn build(name: RoomName, tenure: Tenure, lane: Lane, meter: Meter) -> Self {
         let (orders, given) = mpsc::channel(room::ROOM_ORDERS_CAPACITY);
         let (heard, said) = mpsc::channel(room::HEARD_CAPACITY);
         let presence = watch::Sender::new(Vec::new());
         let room = Room::new(name, presence.clone(), meter);
-        let task = tasks::spawn("room", room.run(given, said));
-        Self { tenure, seats: Seats::new(ROOM_MAX), orders, heard, presence, task }
+        let task = lane.spawn("room", room.run(given, said));
+        Self { tenure, seats: Seats::new(ROOM_MAX), orders, heard, presence, lane, task }
     }
 
     fn is_open(&self) -> bool {
@@ -275,7 +289,7 @@ impl Door {
 async fn seat_agent(admission: Admission, agent: FarEnd) {
     match admission {
         Ok(Entry { seat, orders, .. }) => {
-            let FarEnd { me: who, packets, events, playout } = agent;
+            let FarEnd { me: who, packets, events, playout, lane: _ } = agent;
             let agent = Agent { who, packets, events, playout, seat };
             // A room that has just closed drops the link, which says so.
             let _ = orders.send(Order::Agent(agent)).await;
@@ -302,8 +316,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_room_made_on_first_use_goes_when_it_is_empty_and_unwatched() {
-        let mut hub = Hub::new(true, Meter::new());
-        let entry = hub.admit(&lobby(), None).unwrap();
+        let mut hub = Hub::new(true, Lanes::default(), Meter::new());
+        let entry = hub.admit(&lobby(), None, None).unwrap();
         let presence = hub.watch(&lobby(), None).unwrap();
         hub.sweep();
         assert_eq!(hub.rooms.len(), 1, "somebody is in it");
@@ -317,26 +331,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_made_room_stays_though_nobody_is_in_it() {
-        let mut hub = Hub::new(false, Meter::new());
+        let mut hub = Hub::new(false, Lanes::default(), Meter::new());
         for lock in [None, Some(SecretHash::of(&Secret::new("rt_1")))] {
             let is_open = lock.is_none();
             hub.make(lobby(), lock).unwrap();
             hub.sweep();
             assert_eq!(hub.view(&lobby()).map(|room| room.open), Some(is_open));
-            let refused = hub.admit(&lobby(), Some(&Secret::new("rt_2"))).err();
+            let refused = hub.admit(&lobby(), Some(&Secret::new("rt_2")), None).err();
             assert_eq!(refused, (!is_open).then_some(RoomFailure::Unauthorized));
             hub.close_all().await;
         }
-        assert_eq!(hub.admit(&lobby(), None).err(), Some(RoomFailure::NotFound));
+        assert_eq!(hub.admit(&lobby(), None, None).err(), Some(RoomFailure::NotFound));
     }
 
     #[tokio::test]
     async fn whoever_comes_when_all_seats_are_taken_is_told() {
-        let mut hub = Hub::new(true, Meter::new());
-        let seated: Vec<_> = (0..ROOM_MAX).map(|_| hub.admit(&lobby(), None).unwrap()).collect();
-        assert_eq!(hub.admit(&lobby(), None).err(), Some(RoomFailure::Full));
+        let mut hub = Hub::new(true, Lanes::default(), Meter::new());
+        let seated: Vec<_> =
+            (0..ROOM_MAX).map(|_| hub.admit(&lobby(), None, None).unwrap()).collect();
+        assert_eq!(hub.admit(&lobby(), None, None).err(), Some(RoomFailure::Full));
         drop(seated);
-        assert!(hub.admit(&lobby(), None).is_ok());
+        assert!(hub.admit(&lobby(), None, None).is_ok());
     }
 
     fn lobby() -> RoomName {

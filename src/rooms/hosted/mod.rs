@@ -27,6 +27,7 @@ use crate::agent::{Participant, RoomFailure};
 use crate::ids::ParticipantId;
 use crate::meter::Meter;
 use crate::privacy::{Secret, SecretHash};
+use crate::sys::lanes::Lanes;
 use crate::sys::tasks;
 
 /// How rooms are hosted.
@@ -57,6 +58,7 @@ pub struct Rooms {
 struct Shared {
     mux: Mux,
     identity: Identity,
+    lanes: Lanes,
     _hub: tasks::Task,
 }
 
@@ -120,16 +122,23 @@ pub enum MakeRoomError {
 }
 
 impl Rooms {
-    /// Opens the media ports. Must be called within tokio.
+    /// Opens the media ports. Must be called within tokio, where everything then runs.
     pub fn new(config: &RoomsConfig) -> io::Result<Self> {
+        Self::in_lanes(config, Lanes::default())
+    }
+
+    /// Opens the media ports. Each room runs in one of these lanes, with the legs of its people.
+    /// Must be called within tokio.
+    pub fn in_lanes(config: &RoomsConfig, lanes: Lanes) -> io::Result<Self> {
         let meter = Meter::new();
         let streams = config.media_tcp_listen.as_deref();
-        let mux = Mux::bind(&config.media_listen, streams, config.public_ip, &meter)?;
+        let bind = || Mux::bind(&config.media_listen, streams, config.public_ip, &meter);
+        let mux = lanes.first().within(bind)?;
         let identity = Identity::generate().map_err(io::Error::other)?;
         let (requests, received) = mpsc::channel(REQUESTS_CAPACITY);
-        let hub = Hub::new(config.open, meter.clone());
+        let hub = Hub::new(config.open, lanes.clone(), meter.clone());
         let hub = tasks::spawn("rooms", hub.run(received));
-        Ok(Self { requests, shared: Arc::new(Shared { mux, identity, _hub: hub }), meter })
+        Ok(Self { requests, shared: Arc::new(Shared { mux, identity, lanes, _hub: hub }), meter })
     }
 
     /// What stays elsewhere share with those here.
@@ -141,6 +150,12 @@ impl Rooms {
     #[must_use]
     pub const fn meter(&self) -> &Meter {
         &self.meter
+    }
+
+    /// Where rooms run; what is in them does well to run there too.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.shared.lanes
     }
 
     /// The addresses at which media is received as datagrams, as peers are told.
@@ -178,7 +193,11 @@ impl Rooms {
         let who = Participant { id: new_participant(), name: clean(display_name) };
         let entering = async {
             let entry = self.admit(name.clone(), token).await?;
-            self.answer(name, entry, who, offer).await
+            let (here, lane) = (self.clone(), entry.lane.clone());
+            let offer = offer.to_owned();
+            let answering =
+                lane.spawn("answer", async move { here.answer(name, entry, who, &offer).await });
+            answering.await.unwrap_or_else(|_| Err(unreachable()))
         };
         let outcome = tokio::time::timeout(ENTER, entering).await;
         outcome.unwrap_or_else(|_| Err(RoomFailure::Unreachable("the answer took too long".into())))
@@ -292,7 +311,7 @@ impl Rooms {
         let participant = who.id.clone();
         let key = Secret::new(participant.as_str());
         let (leg, orders) = mpsc::channel(LEG_ORDERS_CAPACITY);
-        let Entry { seat, orders: room, heard } = entry;
+        let Entry { seat, orders: room, heard, lane: _ } = entry;
         let meter = self.meter.clone();
         let to = ToRoom { room: name, orders: room.clone(), heard, meter };
         let task = tasks::spawn("leg", leg::run(participant.clone(), peer, ear, orders, to));

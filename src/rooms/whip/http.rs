@@ -14,6 +14,7 @@ use crate::agent::RoomFailure;
 use crate::privacy::Secret;
 use crate::rooms::peer::IceServer;
 use crate::rooms::sdp::{self, SDP_MAX};
+use crate::sys::tasks;
 
 /// An endpoint, and what opens it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,7 +47,14 @@ pub(super) struct Session {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: Url, token: Option<Secret>) -> Result<Self, RoomFailure> {
+    /// The way to an endpoint.
+    pub(super) async fn open(url: Url, token: Option<Secret>) -> Result<Self, RoomFailure> {
+        // To read the machine's certificates takes longer than frames of other calls may wait.
+        let opened = tasks::spawn_blocking(move || Self::new(url, token)).await;
+        opened.unwrap_or_else(|error| Err(RoomFailure::Unreachable(error.to_string())))
+    }
+
+    fn new(url: Url, token: Option<Secret>) -> Result<Self, RoomFailure> {
         // Another part of the process may have installed one, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Redirects are ours: who may see the token is not for a library to decide.

@@ -49,7 +49,7 @@ pub struct Call {
 pub async fn dial(whip_url: &str, token: Option<&Secret>) -> Result<Call, RoomFailure> {
     let url = Url::parse(whip_url).map_err(|_| RoomFailure::Unsupported(whip_url.to_owned()))?;
     let caller = Caller::prepare(local_address(&url)).await?;
-    let endpoint = Endpoint::new(url, token.cloned())?;
+    let endpoint = Endpoint::open(url, token.cloned()).await?;
     let (leg, session) = enter(&endpoint, caller, pending()).await?;
     Ok(Call::of(leg, session))
 }

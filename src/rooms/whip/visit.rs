@@ -34,7 +34,7 @@ impl Visit {
         let mut stay = Stay::new(far, meter);
         let room = Participant { id: new_participant(), name: readable(&url) };
         let url = with_name(url, &stay.me().name);
-        let outcome = match Endpoint::new(url, token) {
+        let outcome = match Endpoint::open(url, token).await {
             Ok(endpoint) => Guest { endpoint, identity, room }.stay(&mut stay).await,
             Err(failure) => Err(failure),
         };
