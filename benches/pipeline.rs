@@ -3,11 +3,15 @@
 //! that the ratio means something on a machine that does other things too.
 //!
 //! In one second of two the human speaks and the agent listens, in the other the agent speaks.
+//!
+//! Then the bare parts once more, of several calls, each frame at its time and the thread asleep in
+//! between: what the machine takes for being woken, whatever the work.
 #![expect(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a benchmark may fail where its ground gives way, and says what it has measured"
+    clippy::disallowed_methods,
+    reason = "a benchmark fails where its ground gives way, sleeps, and says what it has measured"
 )]
 
 #[path = "../tests/harness/joined.rs"]
@@ -30,7 +34,8 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 
 fn main() {
     // Without it, this is a test of the benchmark.
-    let rounds = if std::env::args().any(|argument| argument == "--bench") { 41 } else { 1 };
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, seconds) = if is_bench { (41, 10) } else { (1, 0) };
     let speech = speech();
     let mut encoder = Encoder::new().expect("libopus gives an encoder");
     let voiced: Vec<_> = speech.iter().map(|frame| encoder.encode(frame)).collect();
@@ -52,6 +57,39 @@ fn main() {
     row("half and half", f64::midpoint(whole.listening, whole.speaking), {
         f64::midpoint(bare.listening, bare.speaking)
     });
+    println!("bare, at the pace of calls");
+    for calls in [1, 5, 20, 50, 100] {
+        let took = paced(&sound, calls, seconds);
+        println!("{calls:3} calls      {took:6.2} ms per second of call");
+    }
+}
+
+/// Processor time that a second of one call takes, in milliseconds, when so many are served by one
+/// thread: their frames are due evenly over each 20 ms, and between them it sleeps.
+fn paced(sound: &Sound, calls: u32, seconds: u32) -> f64 {
+    let warm = |_| {
+        let mut call = Bare::new(sound);
+        call.second(sound);
+        call
+    };
+    let mut bare: Vec<_> = (0..calls).map(warm).collect();
+    let (start, before) = (clock::now(), processor_time());
+    for tick in 0..seconds * FRAMES {
+        for (number, call) in (0..).zip(&mut bare) {
+            let due = start + TICK * tick + TICK * number / calls;
+            std::thread::sleep(due.saturating_duration_since(clock::now()));
+            call.frame(sound, tick as usize);
+        }
+    }
+    let took = processor_time().saturating_sub(before);
+    took.as_secs_f64() * 1e3 / f64::from(calls * seconds.max(1))
+}
+
+/// What this thread has taken until it last slept.
+fn processor_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let running = told.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok());
+    Duration::from_nanos(running.expect("nanoseconds"))
 }
 
 fn row(what: &str, whole: f64, bare: f64) {
@@ -196,10 +234,24 @@ impl Bare {
         let start = clock::now();
         for ((packet, frame), number) in sound.quiet.0.iter().zip(&sound.speech).zip(0..) {
             self.hear(packet, number);
-            let packet = rtp(0, self.encoder.encode(frame)).marshal().expect("there is room");
-            black_box(self.outward.encrypt_rtp(&packet).expect("a packet"));
+            self.say(frame);
         }
         Took::of(listening, clock::now() - start)
+    }
+
+    fn say(&mut self, frame: &Frame24k) {
+        let packet = rtp(0, self.encoder.encode(frame)).marshal().expect("there is room");
+        black_box(self.outward.encrypt_rtp(&packet).expect("a packet"));
+    }
+
+    /// One frame of such a call: the agent listens for a second, and speaks for one.
+    fn frame(&mut self, sound: &Sound, tick: usize) {
+        let (second, number) = (tick / FRAMES as usize, tick % FRAMES as usize);
+        if second.is_multiple_of(2) {
+            return self.hear(&sound.voiced.0[number], number);
+        }
+        self.hear(&sound.quiet.0[number], number);
+        self.say(&sound.speech[number]);
     }
 
     fn hear(&mut self, packet: &BytesMut, number: usize) {
@@ -260,4 +312,5 @@ fn speech() -> Vec<Frame24k> {
 
 /// One second of them.
 const FRAMES: u32 = 50;
+const TICK: Duration = Duration::from_millis(20);
 const DELTA_SAMPLES: usize = FRAMES_PER_DELTA * Frame24k::SAMPLES;
