@@ -176,10 +176,10 @@ settings! {
         "limits-messages-per-second" NUMBER = "5000";
     /// How late a frame of an agent's may leave, in ms; 0 turns admission by lateness off.
     "admission.late_ms" "CALLBRIDGE_ADMISSION_LATE_MS" "admission-late-ms" MS
-        = "10";
+        = "5";
     /// How long a packet of a caller's may wait for its agent, in ms; 0 turns that off.
     "admission.queue_ms" "CALLBRIDGE_ADMISSION_QUEUE_MS" "admission-queue-ms" MS
-        = "20";
+        = "10";
     /// Percent of frames that may be late, or packets old, before new work is refused.
     "admission.late_percent" "CALLBRIDGE_ADMISSION_LATE_PERCENT" "admission-late-percent" PERCENT
         = "5";
