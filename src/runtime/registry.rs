@@ -80,7 +80,12 @@ impl Registry {
         let mut agents = self.agents();
         let span = tracing::info_span!("agent", %id);
         let life = live(driver, clerk, Arc::downgrade(self), last_step).instrument(span);
-        let task = self.shell.rooms.lanes().pick().spawn("agent", life);
+        let slot = self.shell.rooms.lanes().take_slot();
+        let lane = slot.lane().clone();
+        let task = lane.spawn("agent", async move {
+            let _slot = slot;
+            life.await;
+        });
         agents.insert(id, Entry { seat: seat.clone(), task });
         seat
     }

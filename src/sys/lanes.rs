@@ -28,9 +28,19 @@ pub struct LaneThreads {
     running: Vec<Running>,
 }
 
+/// A lane that somebody runs in who may come to be in a call, and counts there until this is
+/// dropped.
+#[derive(Debug)]
+pub struct Slot {
+    lane: Lane,
+    _taken: Arc<()>,
+}
+
 #[derive(Clone, Debug)]
 struct Open {
     lane: Lane,
+    /// One more of them than slots are taken.
+    slots: Arc<()>,
     /// The share of the last second in which it was at work.
     busy: watch::Receiver<f64>,
 }
@@ -69,16 +79,27 @@ impl Lane {
 }
 
 impl Lanes {
-    /// The lane for another call, or where the caller runs if there is none. Must be called within
-    /// tokio.
+    /// The lane for something more, or where the caller runs if there is none. Must be called
+    /// within tokio.
     ///
     /// It is the first with room for more, so that a gateway with little to do wakes few cores; if
-    /// all are well filled, the one with the fewest tasks.
+    /// all are well filled, the emptiest.
     #[must_use]
     pub fn pick(&self) -> Lane {
+        self.next().map_or_else(Lane::here, |open| open.lane.clone())
+    }
+
+    /// A slot in that lane, for somebody who may come to be in a call.
+    #[must_use]
+    pub fn take_slot(&self) -> Slot {
+        let here = || Slot { lane: Lane::here(), _taken: Arc::default() };
+        let there = |open: &Open| Slot { lane: open.lane.clone(), _taken: Arc::clone(&open.slots) };
+        self.next().map_or_else(here, there)
+    }
+
+    fn next(&self) -> Option<&Open> {
         let roomy = self.0.iter().find(|open| open.is_roomy());
-        let emptiest = || self.0.iter().min_by_key(|open| open.lane.tasks());
-        roomy.or_else(emptiest).map_or_else(Lane::here, |open| open.lane.clone())
+        roomy.or_else(|| self.0.iter().min_by_key(|open| (open.taken(), open.lane.tasks())))
     }
 
     /// The lane for what all calls have to do with: the one that is filled first.
@@ -100,10 +121,22 @@ impl Lanes {
     }
 }
 
+impl Slot {
+    /// Where it is.
+    #[must_use]
+    pub const fn lane(&self) -> &Lane {
+        &self.lane
+    }
+}
+
 impl Open {
-    /// Neither many tasks nor much to do.
+    /// Neither many who may be in calls nor much to do.
     fn is_roomy(&self) -> bool {
-        self.lane.tasks() < ROOMY_TASKS && *self.busy.borrow() < ROOMY_BUSY
+        self.taken() < ROOMY_SLOTS && *self.busy.borrow() < ROOMY_BUSY
+    }
+
+    fn taken(&self) -> usize {
+        Arc::strong_count(&self.slots) - 1
     }
 }
 
@@ -151,7 +184,7 @@ impl Running {
             // Blocking work that is past its deadline must not hold up the end.
             runtime.shutdown_timeout(END);
         })?;
-        Ok((Open { lane, busy }, Self { stop, thread }))
+        Ok((Open { lane, slots: Arc::default(), busy }, Self { stop, thread }))
     }
 }
 
@@ -166,11 +199,11 @@ async fn look(mut stopped: oneshot::Receiver<()>, busy: watch::Sender<f64>) {
     }
 }
 
-/// Tasks from which on a lane is well filled: about fifty calls of two. They count at once, while
-/// how busy a lane is becomes known later.
-const ROOMY_TASKS: usize = 300;
+/// Slots from which on a lane is well filled. They count from the beginning: agents are made before
+/// their calls, and cannot change their lane when many of them join at once.
+const ROOMY_SLOTS: usize = 50;
 
-/// The busy share from which on a lane is well filled, however few its tasks are: above it, frames
+/// The busy share from which on a lane is well filled, however few are in it: above it, frames
 /// wait for each other.
 const ROOMY_BUSY: f64 = 0.4;
 
@@ -211,20 +244,35 @@ mod tests {
     async fn one_lane_is_filled_and_then_the_next_and_then_all_alike() {
         let threads = LaneThreads::start(2).expect("threads");
         let lanes = threads.lanes();
-        let spawn = |_| lanes.pick().spawn("call", pending::<()>());
-        let waiting = |open: &Open| open.lane.tasks();
-        let mut calls: Vec<_> = (0..=ROOMY_TASKS).map(spawn).collect();
-        assert_eq!(lanes.0.iter().map(waiting).collect::<Vec<_>>(), [ROOMY_TASKS, 1]);
-        calls.extend((0..=ROOMY_TASKS).map(spawn));
-        let both = lanes.0.iter().map(waiting).collect::<Vec<_>>();
-        assert_eq!(both, [ROOMY_TASKS + 1; 2]);
-        assert_eq!(lanes.tasks(), tasks::count() + calls.len());
-        calls.clear();
+        let taken = || lanes.0.iter().map(Open::taken).collect::<Vec<_>>();
+        let mut slots: Vec<_> = (0..=ROOMY_SLOTS).map(|_| lanes.take_slot()).collect();
+        assert_eq!(taken(), [ROOMY_SLOTS, 1]);
+        slots.extend((0..=ROOMY_SLOTS).map(|_| lanes.take_slot()));
+        assert_eq!(taken(), [ROOMY_SLOTS + 1; 2]);
+        // Who needs no slot goes where the fewest tasks are.
+        let task = lanes.first().spawn("task", pending::<()>());
+        let room = lanes.pick().spawn("room", async { name() });
+        assert_eq!(room.await.expect("done"), "lane-1");
+        drop((slots, task));
+        assert_eq!(taken(), [0; 2]);
+    }
+
+    #[tokio::test]
+    async fn tasks_are_counted_in_all_lanes() {
+        let threads = LaneThreads::start(2).expect("threads");
+        let lanes = threads.lanes();
+        let before = lanes.tasks();
+        let each = lanes.0.iter().map(|open| open.lane.spawn("task", pending::<()>()));
+        let both: Vec<_> = each.collect();
+        assert_eq!(lanes.tasks(), before + both.len());
     }
 
     #[tokio::test]
     async fn a_busy_lane_takes_nothing_more_while_another_has_room() {
-        let busy = |share| Open { lane: Lane::here(), busy: watch::channel(share).1 };
+        let busy = |share| {
+            let (lane, busy) = (Lane::here(), watch::channel(share).1);
+            Open { lane, slots: Arc::default(), busy }
+        };
         assert!(busy(ROOMY_BUSY - 0.01).is_roomy());
         assert!(!busy(ROOMY_BUSY).is_roomy());
     }
