@@ -53,8 +53,8 @@ pub(crate) struct House {
     described: Conformance,
     /// Takes connections, and says nothing to anybody.
     _mind: std::net::TcpListener,
-    /// What serves the calls, as in the program: it ends last.
-    _threads: LaneThreads,
+    /// What serves the calls, if they have threads of their own: it ends last.
+    _threads: Option<LaneThreads>,
 }
 
 /// What differs from house to house.
@@ -77,6 +77,8 @@ struct Setup {
     ice: IceServers,
     /// Whether a proxy on this machine is believed.
     trusts_loopback: bool,
+    /// Whether calls have threads of their own, as in the program, or run where the test does.
+    in_lanes: bool,
 }
 
 impl Default for Setup {
@@ -91,6 +93,7 @@ impl Default for Setup {
             webhooks: WebhookPolicy::default(),
             ice: IceServers::default(),
             trusts_loopback: false,
+            in_lanes: false,
         }
     }
 }
@@ -127,6 +130,14 @@ impl House {
     /// A gateway whose agents think with the model of this address, if they name none.
     pub(crate) async fn with_model(url: &str) -> Self {
         Self::with_profile(ModelProfile::local(url)).await
+    }
+
+    /// As `with_model`, with threads for calls.
+    pub(crate) async fn in_lanes(url: &str) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        let model = Some(ModelProfile::local(url));
+        let setup = Setup { model, in_lanes: true, ..Setup::default() };
+        Self::build(store, Rates::default(), setup).await
     }
 
     /// As `with_model`, for a model that is spoken to in a certain way.
@@ -189,8 +200,9 @@ impl House {
             public_ip: None,
             open: setup.open,
         };
-        let threads = LaneThreads::for_all_cores().expect("threads");
-        let rooms = Rooms::in_lanes(&hosted, threads.lanes());
+        let threads = setup.in_lanes.then(|| LaneThreads::for_all_cores().expect("threads"));
+        let lanes = threads.as_ref().map(LaneThreads::lanes).unwrap_or_default();
+        let rooms = Rooms::in_lanes(&hosted, lanes);
         let mind = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let url = format!("ws://{}", mind.local_addr().expect("an address"));
         let silent = ModelProfile::new(SILENT, url);

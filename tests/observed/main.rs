@@ -31,7 +31,7 @@ use prometheus::{Prometheus, read};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_prometheus_sees_a_call_in_every_query_and_no_reason_to_wake_anybody() {
     let model = model::Server::start().await;
-    let mut house = House::with_model(&model.url()).await;
+    let mut house = House::in_lanes(&model.url()).await;
     let address = house.serve().await;
     let prometheus = Prometheus::watching(address).await;
     prometheus.until(r#"callbridge_calls_ended_total{reason="requested"} == 0"#).await;
