@@ -20,7 +20,8 @@ use crate::media::{
 /// Everything that codes, detects and paces for one call. It is dropped with the call.
 #[derive(Debug)]
 pub(super) struct Sound {
-    uplinks: BTreeMap<ParticipantId, Uplink>,
+    /// Boxed: a map's node has room for eleven, and mostly there is one.
+    uplinks: BTreeMap<ParticipantId, Box<Uplink>>,
     ear: Ear,
     downlink: Downlink,
     /// What becomes of our packets on their way to the others.
@@ -132,7 +133,7 @@ impl Sound {
         let uplink = match self.uplinks.entry(packet.participant.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let uplink = new.insert(Uplink::new(SpeechConfig::default(), now)?);
+                let uplink = new.insert(Box::new(Uplink::new(SpeechConfig::default(), now)?));
                 uplink.set_manner(self.listening.barge_in.min_speech, duplex(self.listening));
                 uplink.set_hearing(hearing(self.listening, self.silero.as_ref())?);
                 uplink
@@ -208,7 +209,7 @@ impl Sound {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let uplinks = self.uplinks.values().filter_map(Uplink::poll_timeout);
+        let uplinks = self.uplinks.values().filter_map(|uplink| uplink.poll_timeout());
         uplinks.chain(self.downlink.poll_timeout()).min()
     }
 
