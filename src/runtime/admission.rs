@@ -124,7 +124,7 @@ impl Admission {
         let state = Arc::new(State { is_open: true.into(), slowness: 1.into() });
         let is_watched = !policy.late.is_zero() || !policy.queue.is_zero();
         let watch = is_watched.then(|| {
-            let pressure = Pressure::new(policy.late_percent);
+            let pressure = Pressure::new(policy.late_percent, clock::now());
             let watching = watch(policy, meter.clone(), Arc::clone(&state), pressure);
             tasks::spawn("admission", watching)
         });
@@ -238,17 +238,11 @@ impl Counts {
 struct Pressure {
     limit: u64,
     window: VecDeque<(Instant, Counts)>,
-    gate: Gate,
-}
-
-#[derive(Debug)]
-enum Gate {
-    /// All is well, and was for long.
-    Open,
-    /// What runs is not done in time, last at this moment.
-    Shut { pressed: Instant },
-    /// All is well since this moment, and new work is taken slowly.
-    Ajar { since: Instant },
+    /// When the limit was last passed, if all is not yet well again.
+    pressed: Option<Instant>,
+    /// How often the pace is halved, and since when.
+    halvings: u32,
+    slow_since: Instant,
 }
 
 /// What to do with new work.
@@ -259,9 +253,10 @@ struct Verdict {
 }
 
 impl Pressure {
-    /// Over so many percent of what is not in time, the gate shuts; under half of it, it opens.
-    const fn new(percent: u32) -> Self {
-        Self { limit: percent as u64 * 100, window: VecDeque::new(), gate: Gate::Open }
+    /// Over so many percent of what is not in time, the door shuts; under half of it, it opens.
+    const fn new(percent: u32, now: Instant) -> Self {
+        let limit = percent as u64 * 100;
+        Self { limit, window: VecDeque::new(), pressed: None, halvings: 0, slow_since: now }
     }
 
     /// Looks at what was counted until `now`.
@@ -274,27 +269,26 @@ impl Pressure {
         let untimely = counts.untimely(before);
         let is_pressed = untimely > self.limit;
         let is_calm = untimely * 2 <= self.limit;
-        self.gate = match self.gate {
-            _ if is_pressed => Gate::Shut { pressed: now },
-            Gate::Shut { .. } if !is_calm => Gate::Shut { pressed: now },
-            Gate::Shut { pressed } if now.duration_since(pressed) < CALM => Gate::Shut { pressed },
-            Gate::Shut { .. } => Gate::Ajar { since: now },
-            Gate::Ajar { since } if now.duration_since(since) >= HALVINGS * EASE => Gate::Open,
-            Gate::Ajar { since } => Gate::Ajar { since },
-            Gate::Open => Gate::Open,
+        self.pressed = match self.pressed {
+            _ if is_pressed => Some(now),
+            Some(_) if !is_calm => Some(now),
+            Some(pressed) if now.duration_since(pressed) < CALM => Some(pressed),
+            _ => None,
         };
-        self.verdict(now)
+        self.slow_down(untimely, now);
+        Verdict { is_open: self.pressed.is_none(), slowness: 1 << self.halvings }
     }
 
-    fn verdict(&self, now: Instant) -> Verdict {
-        match self.gate {
-            Gate::Open => Verdict { is_open: true, slowness: 1 },
-            Gate::Shut { .. } => Verdict { is_open: false, slowness: 1 << HALVINGS },
-            Gate::Ajar { since } => {
-                let halved = now.duration_since(since).as_millis() / EASE.as_millis();
-                let halved = u32::try_from(halved).unwrap_or(HALVINGS).min(HALVINGS);
-                Verdict { is_open: true, slowness: 1 << (HALVINGS - halved) }
-            }
+    /// The nearer the limit, the slower is new work taken: at half of it by far, and twice as fast
+    /// for each halving below. Slower at once, and faster by and by.
+    fn slow_down(&mut self, untimely: u64, now: Instant) {
+        let doublings = self.limit.checked_div(untimely).map(|times| times.max(1).ilog2());
+        let nearness = doublings.map_or(0, |doublings| HALVINGS.saturating_sub(doublings));
+        let wanted = if self.pressed.is_some() { HALVINGS } else { nearness };
+        if wanted >= self.halvings {
+            (self.halvings, self.slow_since) = (wanted, now);
+        } else if now.duration_since(self.slow_since) >= EASE {
+            (self.halvings, self.slow_since) = (self.halvings - 1, now);
         }
     }
 }
@@ -343,15 +337,15 @@ const WINDOW: Duration = Duration::from_secs(2);
 
 /// Fewer frames or packets that are not in time say nothing yet: where few calls run, a machine
 /// that stumbles for a moment is not full.
-const UNTIMELY_MIN: u64 = 50;
+const UNTIMELY_MIN: u64 = 100;
 
 /// For so long all must be well before new work is taken again.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(3);
 
-/// Then new work is taken at a sixteenth of the pace, and twice as fast every two seconds: what a
-/// new call costs shows itself only when somebody speaks in it.
-const HALVINGS: u32 = 4;
-const EASE: Duration = Duration::from_secs(2);
+/// At the limit new work is taken at a sixty-fourth of the pace; away from it, twice as fast every
+/// three seconds at most. What a new call costs shows itself only when somebody speaks in it.
+const HALVINGS: u32 = 6;
+const EASE: Duration = Duration::from_secs(3);
 
 /// So many are taken at once after a pause; fewer where all goes slowly.
 const AT_ONCE: u64 = 10;
@@ -382,8 +376,8 @@ mod tests {
     #[test]
     fn packets_that_wait_shut_it_as_well() {
         let mut scene = Scene::new();
-        let counts = Counts { packets: 100, old: 24, ..Counts::default() };
-        assert!(scene.pass(2, counts).is_open, "48 are too few to say anything");
+        let counts = Counts { packets: 200, old: 49, ..Counts::default() };
+        assert!(scene.pass(2, counts).is_open, "98 are too few to say anything");
         assert!(!scene.pass(2, counts).is_open);
     }
 
@@ -397,10 +391,10 @@ mod tests {
     #[test]
     fn it_opens_again_when_all_is_well_and_not_before() {
         let mut scene = Scene::new();
-        assert!(!scene.pass(1, frames(100, 50)).is_open);
-        // The window still remembers; then it must stay calm for a second.
+        assert!(!scene.pass(1, frames(200, 100)).is_open);
+        // The window still remembers; then it must stay calm for three seconds.
         assert!(!scene.pass(20, frames(100, 0)).is_open);
-        assert!(!scene.pass(8, frames(100, 0)).is_open);
+        assert!(!scene.pass(28, frames(100, 0)).is_open);
         assert!(scene.pass(1, frames(100, 0)).is_open);
     }
 
@@ -415,22 +409,29 @@ mod tests {
     #[test]
     fn new_work_is_taken_slowly_after_pressure_and_faster_by_and_by() {
         let mut scene = Scene::new();
-        scene.pass(1, frames(100, 50));
+        scene.pass(1, frames(200, 100));
         let mut seen = Vec::new();
-        for _ in 0..150 {
+        for _ in 0..300 {
             let verdict = scene.pass(1, frames(100, 0));
             if verdict.is_open && seen.last() != Some(&verdict.slowness) {
                 seen.push(verdict.slowness);
             }
         }
-        assert_eq!(seen, [16, 8, 4, 2, 1]);
+        assert_eq!(seen, [64, 32, 16, 8, 4, 2, 1]);
+    }
+
+    #[test]
+    fn the_nearer_the_limit_the_slower_is_new_work_taken() {
+        let slowness = |late| Scene::new().pass(30, frames(100_000, late)).slowness;
+        let share = [0, 7, 20, 40, 80, 130, 300, 600, 1_000];
+        assert_eq!(share.map(slowness), [1, 1, 2, 4, 8, 16, 32, 64, 64]);
     }
 
     #[test]
     fn an_idle_gateway_is_open_again_though_nothing_is_counted() {
         let mut scene = Scene::new();
-        assert!(!scene.pass(1, frames(100, 50)).is_open);
-        assert!(scene.pass(40, Counts::default()).is_open);
+        assert!(!scene.pass(1, frames(200, 100)).is_open);
+        assert!(scene.pass(60, Counts::default()).is_open);
     }
 
     #[test]
@@ -532,15 +533,15 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let mut pressure = Pressure::new(1);
             let now = clock::now();
+            let mut pressure = Pressure::new(1, now);
             pressure.look(Counts::default(), now);
             Self { pressure, now, counts: Counts::default() }
         }
 
         /// Lets so many looks pass, with so much counted before each.
         fn pass(&mut self, looks: u32, each: Counts) -> Verdict {
-            let mut verdict = self.pressure.verdict(self.now);
+            let mut verdict = Verdict { is_open: true, slowness: 1 };
             for _ in 0..looks {
                 self.now += LOOK;
                 self.counts.frames += each.frames;
