@@ -279,8 +279,8 @@ impl Pressure {
         Verdict { is_open: self.pressed.is_none(), slowness: 1 << self.halvings }
     }
 
-    /// The nearer the limit, the slower is new work taken: at half of it by far, and twice as fast
-    /// for each halving below. Slower at once, and faster by and by.
+    /// The nearer the limit, the slower new work is taken: the pace halves each time that what is
+    /// not in time doubles. Slower at once, faster by and by.
     fn slow_down(&mut self, untimely: u64, now: Instant) {
         let doublings = self.limit.checked_div(untimely).map(|times| times.max(1).ilog2());
         let nearness = doublings.map_or(0, |doublings| HALVINGS.saturating_sub(doublings));
