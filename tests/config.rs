@@ -361,6 +361,27 @@ fn every_setting_is_in_the_manual_as_the_program_has_it() {
 }
 
 #[test]
+fn the_help_and_the_manual_name_the_numbers_that_hold() {
+    let manual = std::fs::read_to_string("docs/operations.md").unwrap();
+    let in_force = load(&Setup::default()).unwrap().describe();
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    let numbers = SETTINGS.iter().filter(|setting| is_number(setting.default));
+    let mut seen = 0;
+    for setting in numbers {
+        let (key, default) = (setting.key, setting.default);
+        let row = format!("| `{key}` | `{}` | `--{}` | `{default}` |", setting.env, setting.flag);
+        assert!(manual.contains(&row), "docs/operations.md has no row beginning with {row}");
+        let value = &in_force.iter().find(|(known, _)| known == key).unwrap().1;
+        // What belongs to a part that is not there, such as TURN, has no value.
+        if is_number(value) {
+            assert_eq!(value, default, "{key}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} settings are numbers");
+}
+
+#[test]
 fn settings_have_names_of_one_form() {
     for setting in SETTINGS {
         let expected = setting.env.strip_prefix("CALLBRIDGE_").unwrap_or(setting.env);

@@ -179,10 +179,10 @@ settings! {
         = "5";
     /// How long a packet of a caller's may wait for its agent, in ms; 0 turns that off.
     "admission.queue_ms" "CALLBRIDGE_ADMISSION_QUEUE_MS" "admission-queue-ms" MS
-        = "10";
+        = "5";
     /// Percent of frames that may be late, or packets old, before new work is refused.
     "admission.late_percent" "CALLBRIDGE_ADMISSION_LATE_PERCENT" "admission-late-percent" PERCENT
-        = "5";
+        = "2";
     /// Calls and callers taken in a second; what is over it waits shortly; 0 is no limit.
     "admission.setups_per_second" "CALLBRIDGE_ADMISSION_SETUPS_PER_SECOND"
         "admission-setups-per-second" NUMBER = "100";
