@@ -109,7 +109,13 @@ pub(crate) struct Answer {
 impl House {
     /// On loopback: rooms are open, and made on first use.
     pub(crate) async fn open() -> Self {
-        Self::over(Store::open("sqlite::memory:").await.expect("a store in memory")).await
+        Self::of(Setup::default()).await
+    }
+
+    /// A gateway with a store of its own.
+    async fn of(setup: Setup) -> Self {
+        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
+        Self::build(store, Rates::default(), setup).await
     }
 
     /// A gateway that starts with what this store has.
@@ -134,44 +140,37 @@ impl House {
 
     /// As `with_model`, with threads for calls.
     pub(crate) async fn in_lanes(url: &str) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         let model = Some(ModelProfile::local(url));
-        let setup = Setup { model, in_lanes: true, ..Setup::default() };
-        Self::build(store, Rates::default(), setup).await
+        Self::of(Setup { model, in_lanes: true, ..Setup::default() }).await
     }
 
     /// As `with_model`, for a model that is spoken to in a certain way.
     pub(crate) async fn with_profile(model: ModelProfile) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         let model = Some(model);
-        Self::build(store, Rates::default(), Setup { model, ..Setup::default() }).await
+        Self::of(Setup { model, ..Setup::default() }).await
     }
 
     /// The same, and agents' lives are written down.
     pub(crate) async fn journaling(model_url: &str, journal: Journal) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         let (model, journal) = (Some(ModelProfile::local(model_url)), Some(journal));
-        Self::build(store, Rates::default(), Setup { model, journal, ..Setup::default() }).await
+        Self::of(Setup { model, journal, ..Setup::default() }).await
     }
 
     /// As `with_model`, with traces of every call.
     pub(crate) async fn traced(model_url: &str, traces: Traces) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         let (model, traces) = (Some(ModelProfile::local(model_url)), Some(traces));
-        Self::build(store, Rates::default(), Setup { model, traces, ..Setup::default() }).await
+        Self::of(Setup { model, traces, ..Setup::default() }).await
     }
 
     /// The same as `with_model`, and calls may be recorded.
     pub(crate) async fn recording(model_url: &str, policy: RecordingPolicy) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
         let (model, recordings) = (Some(ModelProfile::local(model_url)), Some(policy));
-        Self::build(store, Rates::default(), Setup { model, recordings, ..Setup::default() }).await
+        Self::of(Setup { model, recordings, ..Setup::default() }).await
     }
 
     /// A gateway that refuses new calls by this policy.
     pub(crate) async fn admitting(admission: AdmissionPolicy) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
-        Self::build(store, Rates::default(), Setup { admission, ..Setup::default() }).await
+        Self::of(Setup { admission, ..Setup::default() }).await
     }
 
     /// A gateway over this store whose webhooks may lead to this machine.
@@ -188,8 +187,7 @@ impl House {
 
     /// As off loopback, and callers are told of these servers for ICE.
     pub(crate) async fn recommending(ice: IceServers) -> Self {
-        let store = Store::open("sqlite::memory:").await.expect("a store in memory");
-        Self::build(store, Rates::default(), Setup { open: false, ice, ..Setup::default() }).await
+        Self::of(Setup { open: false, ice, ..Setup::default() }).await
     }
 
     async fn build(store: Store, rates: Rates, setup: Setup) -> Self {
