@@ -71,7 +71,7 @@ fn up_as_echo(criterion: &mut Criterion) {
             packet.timestamp = packet.timestamp.wrapping_add(960);
             packet.payload = payloads[place].clone();
             uplink.push(packet.clone(), now);
-            while let Some(output) = uplink.poll_beside(Some(&mut own)) {
+            while let Some(output) = uplink.poll_beside(Some(&own)) {
                 black_box(output);
             }
         });

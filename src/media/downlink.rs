@@ -264,8 +264,9 @@ impl Downlink {
     }
 
     /// What has left of late, for those who may hear it come back.
-    pub const fn own_voice(&mut self) -> &mut OwnVoice {
-        &mut self.own
+    #[must_use]
+    pub const fn own_voice(&self) -> &OwnVoice {
+        &self.own
     }
 
     /// The next frame does not follow in its time.

@@ -1,5 +1,6 @@
 //! Our own voice on its way back: what we have sent, and whether a participant's sound is that.
 
+use std::cell::RefCell;
 use std::f32::consts::{PI, TAU};
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,6 @@ pub struct OwnVoice {
     /// The last [`KEPT`] samples, without the pauses after the last.
     sent: Vec<f32>,
     last: Option<Sent>,
-    correlator: Correlator,
 }
 
 /// The last frame that was sent.
@@ -41,12 +41,7 @@ impl OwnVoice {
     /// A voice that was never heard.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            decimator: Decimator::default(),
-            sent: vec![0.0; KEPT],
-            last: None,
-            correlator: Correlator::new(),
-        }
+        Self { decimator: Decimator::default(), sent: vec![0.0; KEPT], last: None }
     }
 
     /// Takes the frame that leaves at `now`, with its RTP time (48 kHz).
@@ -66,11 +61,11 @@ impl OwnVoice {
     }
 
     /// How similar the sound that has come in until `now` is to what was sent.
-    fn compare(&mut self, heard: &[f32; HEARD], now: Instant) -> Likeness {
+    fn compare(&self, heard: &[f32; HEARD], now: Instant) -> Likeness {
         let Some(last) = self.last else { return Likeness::NONE };
         let silent_for = now.saturating_duration_since(last.at + FRAME).as_millis();
         let silent_for = usize::try_from(silent_for).unwrap_or(KEPT) * SAMPLES_PER_MS;
-        self.correlator.compare(&self.sent, silent_for.min(KEPT), heard)
+        CORRELATOR.with_borrow_mut(|it| it.compare(&self.sent, silent_for.min(KEPT), heard))
     }
 }
 
@@ -104,7 +99,7 @@ impl Heard {
 
     /// Whether its last frame, which has come in at `now`, is our own voice. Over speech of their
     /// own more likeness is asked for, so that little of it is lost.
-    pub(super) fn is_echo(&self, own: &mut OwnVoice, speaking: bool, now: Instant) -> bool {
+    pub(super) fn is_echo(&self, own: &OwnVoice, speaking: bool, now: Instant) -> bool {
         if !own.has_sounded(ECHO_DELAY_MAX, now) {
             return false;
         }
@@ -170,6 +165,12 @@ fn low_pass() -> [f32; TAPS] {
     }
     let sum: f32 = weights.iter().sum();
     weights.map(|weight| weight / sum)
+}
+
+thread_local! {
+    /// One for all calls of a thread: nothing of a comparison outlives it, and 78 KiB that every
+    /// call would have are in no cache when its turn comes.
+    static CORRELATOR: RefCell<Correlator> = RefCell::new(Correlator::new());
 }
 
 /// Correlation by Fourier transforms, in memory of its own.

@@ -62,7 +62,7 @@ impl Gate {
         &mut self,
         frame: &Frame24k,
         seen: Seen,
-        own: &mut OwnVoice,
+        own: &OwnVoice,
         now: Instant,
     ) -> Passage {
         match self {
@@ -339,7 +339,7 @@ mod tests {
                 at: now + ms(20),
             };
             uplink.push(packet, now + ms(20));
-            while let Some(output) = uplink.poll_beside(Some(&mut own)) {
+            while let Some(output) = uplink.poll_beside(Some(&own)) {
                 match output {
                     UplinkOutput::Frame(frame) => heard.levels.push(frame.level()),
                     UplinkOutput::Edge(edge) => heard.edges.push((edge.kind, 20 * (n + 1))),

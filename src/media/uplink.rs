@@ -202,7 +202,7 @@ impl Uplink {
 
     /// Gives the next frame or edge, beside what we say ourselves. What is not let in for that is
     /// silence.
-    pub fn poll_beside(&mut self, mut own: Option<&mut OwnVoice>) -> Option<UplinkOutput> {
+    pub fn poll_beside(&mut self, own: Option<&OwnVoice>) -> Option<UplinkOutput> {
         if let Some(edge) = self.speech.poll() {
             return Some(UplinkOutput::Edge(edge));
         }
@@ -212,7 +212,7 @@ impl Uplink {
         }
         loop {
             if let Some(mut frame) = self.decoder.pull() {
-                match self.listen(&mut frame, own.as_deref_mut()) {
+                match self.listen(&mut frame, own) {
                     Fate::Given => return Some(UplinkOutput::Frame(frame)),
                     Fate::LeftOut => self.stats.repaid += 1,
                     Fate::Doubled => {
@@ -266,7 +266,7 @@ impl Uplink {
         }
     }
 
-    fn listen(&mut self, frame: &mut Frame24k, own: Option<&mut OwnVoice>) -> Fate {
+    fn listen(&mut self, frame: &mut Frame24k, own: Option<&OwnVoice>) -> Fate {
         // What comes back of our own voice is known by its sound as it came, before it is cleaned.
         let raw = *frame;
         self.raw = raw;
