@@ -29,6 +29,10 @@ pub(super) struct Args {
     /// How long to wait from the last call's beginning before figures are taken, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     warm_up: f64,
+    /// How long SRTP, libopus and a detector alone are measured at the pace of so many calls, in
+    /// seconds before the calls and again after them. 0 leaves it out.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    bare: f64,
     /// Calls in a row in place of calls that last: so many in all, `--calls` of them at once.
     #[arg(long, value_name = "N", requires = "call_seconds")]
     calls_total: Option<u32>,
@@ -161,6 +165,7 @@ impl Args {
             shape,
             ramp: self.ramp,
             warm_up: seconds("--warm-up", self.warm_up)?,
+            bare: seconds("--bare", self.bare)?,
             barge_in_percent: self.barge_in * 100.0,
             dtx: self.dtx,
             is_greeted: !self.no_greeting,

@@ -53,6 +53,7 @@ impl Figures {
             drift_ms: self.drift.spread(),
             gateway: None,
             generator: None,
+            bare_ms_per_call_second: None,
             failures: self.failures,
         }
     }

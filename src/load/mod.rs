@@ -4,6 +4,7 @@
 //! between them is reached as any outsider reaches it, over HTTP, WebSockets and UDP.
 
 mod agent;
+pub mod bare;
 mod caller;
 mod cost;
 mod crowd;
@@ -33,6 +34,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 use self::agent::Api;
+use self::bare::BareError;
 use self::crowd::{Ground, Place, Round, local_address};
 use self::house::House;
 use self::leg::Identity;
@@ -58,6 +60,9 @@ pub enum LoadError {
     /// The callers have no certificate.
     #[error("the callers' certificate cannot be made")]
     Certificate,
+    /// The parts alone.
+    #[error("the bare parts cannot be measured: {0}")]
+    Bare(#[from] BareError),
     /// The built-in model cannot listen.
     #[error("the built-in model cannot listen: {0}")]
     Listen(#[from] io::Error),
@@ -104,10 +109,27 @@ pub async fn run(
     };
     let mut report = Report { about: ground.plan.to_string(), runs: Vec::new() };
     for size in ground.plan.sizes.clone() {
-        let run = run_once(&ground, mind.as_mut(), size, progress).await?;
+        let before = bare_parts(&ground.plan, size).await?;
+        let mut run = run_once(&ground, mind.as_mut(), size, progress).await?;
+        let after = bare_parts(&ground.plan, size).await?;
+        run.bare_ms_per_call_second = before.zip(after).map(|(a, b)| f64::midpoint(a, b));
         report.runs.push(run);
     }
     Ok(report)
+}
+
+/// What the parts alone cost just now at the pace of so many calls, if there is a gateway's cost
+/// to set beside it.
+async fn bare_parts(plan: &Plan, calls: u32) -> Result<Option<f64>, BareError> {
+    let is_steady = matches!(plan.shape, Shape::Steady { .. });
+    let is_seen = match plan.target {
+        Target::Own { .. } => true,
+        Target::Gateway { process, .. } | Target::Whip { process, .. } => process.is_some(),
+    };
+    match is_steady && is_seen && !plan.bare.is_zero() {
+        true => Ok(Some(bare::paced(calls, plan.bare).await?)),
+        false => Ok(None),
+    }
 }
 
 async fn open_mind(plan: &Plan) -> Result<Mind, LoadError> {

@@ -22,6 +22,8 @@ pub struct Plan {
     pub ramp: f64,
     /// So long after the last call has begun, figures are taken.
     pub warm_up: Duration,
+    /// How long the parts alone are measured before a run, and as long after it; never if zero.
+    pub bare: Duration,
     /// Of a hundred answers, so many are spoken over.
     pub barge_in_percent: f64,
     /// Whether callers send nothing while they are silent.

@@ -77,6 +77,7 @@ const PANELS: &[Panel] = &[
         title: "CPU, ms per second of call",
         lines: &[
             ("gateway", |run| run.gateway.map(|it| it.cpu_ms_per_call_second)),
+            ("bare parts", |run| run.bare_ms_per_call_second),
             ("generator", |run| run.generator.map(|it| it.cpu_ms_per_call_second)),
         ],
     },

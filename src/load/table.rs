@@ -47,6 +47,10 @@ const ROWS: &[(&str, Cell)] = &[
     ("gateway: CPU, ms per second of call", |run| {
         cost(run.gateway, |it| format!("{:.2}", it.cpu_ms_per_call_second))
     }),
+    ("bare parts at that pace: CPU, ms per second of call", |run| {
+        number(run.bare_ms_per_call_second)
+    }),
+    ("gateway / bare parts", |run| number(run.times_bare())),
     ("gateway: CPU, % of a core", |run| cost(run.gateway, |it| format!("{:.1}", it.cpu_percent))),
     ("gateway: memory, MiB: idle / busy / peak", |run| {
         cost(run.gateway, |it| {
@@ -108,6 +112,10 @@ fn short(spread: &Spread) -> String {
 
 fn some(spread: &Spread, cell: fn(&Spread) -> String) -> String {
     if spread.count == 0 { nothing() } else { cell(spread) }
+}
+
+fn number(number: Option<f64>) -> String {
+    number.map_or_else(nothing, |it| format!("{it:.2}"))
 }
 
 fn cost(cost: Option<Cost>, cell: fn(Cost) -> String) -> String {

@@ -120,6 +120,12 @@ fn read(wav: &[u8]) -> Result<Vec<i16>, TalkError> {
     Ok(converted)
 }
 
+/// A sentence from its first loud sound on.
+pub(super) fn speech() -> Result<Vec<Frame24k>, TalkError> {
+    let samples = read(RECORDINGS[0])?;
+    Ok(frames(&samples).skip_while(|frame| frame.level() < LOUD).collect())
+}
+
 fn frames(samples: &[i16]) -> impl Iterator<Item = Frame24k> {
     let (whole, _) = samples.as_chunks::<FRAME_SAMPLES>();
     whole.iter().copied().map(Frame24k::new)
@@ -147,6 +153,9 @@ const RECORDINGS: [&[u8]; 4] = [
     include_bytes!("../../fixtures/audio/my-name-is-16000hz-16bit-mono.wav"),
     include_bytes!("../../fixtures/audio/what-is-my-name-16000hz-16bit-mono.wav"),
 ];
+
+/// Speech has begun, by the mean of its samples.
+const LOUD: u32 = 500;
 
 /// Packets of silence before the codec is used to it.
 const SETTLING: usize = 25;

@@ -48,6 +48,9 @@ pub struct Run {
     pub gateway: Option<Cost>,
     /// What the callers and the model cost.
     pub generator: Option<Cost>,
+    /// What the parts alone cost at the pace of so many calls, SRTP, libopus and a detector, in
+    /// milliseconds of CPU for each second of each call: before the run and after it.
+    pub bare_ms_per_call_second: Option<f64>,
     /// Reasons why calls have failed, each once.
     pub failures: Vec<String>,
 }
@@ -128,6 +131,14 @@ pub struct Cost {
     pub threads: u64,
     /// Open files and sockets before, amid and after the calls.
     pub files: [u64; 3],
+}
+
+impl Run {
+    /// How many times what the parts alone cost the gateway does.
+    #[must_use]
+    pub fn times_bare(&self) -> Option<f64> {
+        Some(self.gateway?.cpu_ms_per_call_second / self.bare_ms_per_call_second?)
+    }
 }
 
 impl Report {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use callbridge::agent::{AgentSpec, Command, JoinRequest, Limits, Participant, RoomEvent};
 use callbridge::ids::{CallId, ClientId, ParticipantId};
-use callbridge::media::{Encoder, Frame24k, OpusPacket};
+use callbridge::media::OpusPacket;
 use callbridge::models::ModelProfile;
 use callbridge::models::conversation::{Conversation, LinkId, Output, WallClock};
 use callbridge::models::dialect::HearingRate;
@@ -247,17 +247,6 @@ pub(crate) fn delta(response: &str, item: &str, samples: &[i16]) -> Vec<u8> {
         ServerEvent::AudioDelta(output_audio_delta(response, item, samples))
             .encode(Some("event_2")),
     )
-}
-
-/// The quiet noise of a human who says nothing, so that no edge is found.
-pub(crate) fn noise() -> Vec<Bytes> {
-    let mut encoder = Encoder::new().expect("libopus gives an encoder");
-    let mut state = 1_u32;
-    let mut sample = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        i16::try_from(state >> 28).unwrap_or(0) - 8
-    };
-    (0..50).map(|_| encoder.encode(&Frame24k::new(std::array::from_fn(|_| sample())))).collect()
 }
 
 const LINK: LinkId = LinkId(1);

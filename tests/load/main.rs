@@ -18,6 +18,7 @@ async fn a_few_calls_are_held_and_all_that_matters_is_measured() {
         "--calls=3",
         "--duration=9",
         "--warm-up=1",
+        "--bare=0.5",
         "--barge-in=1",
         "--seed=3",
         "--json",
@@ -62,6 +63,9 @@ async fn a_few_calls_are_held_and_all_that_matters_is_measured() {
         assert!(cost["cpu_ms_per_call_second"].as_f64() > Some(0.0), "{process}: {cost}");
         assert!(cost["busy_mib"].as_f64() > Some(1.0), "{process}: {cost}");
     }
+    let (gateway, bare) =
+        (&run["gateway"]["cpu_ms_per_call_second"], &run["bare_ms_per_call_second"]);
+    assert!(bare.as_f64() > Some(0.0) && gateway.as_f64() > bare.as_f64(), "{gateway} {bare}");
     let drawn = std::fs::read_to_string(&plot).expect("a plot");
     assert!(drawn.contains("uplink") && drawn.trim_end().ends_with("</svg>"));
     let written = std::fs::read_to_string(&table).expect("a table");
@@ -89,13 +93,15 @@ async fn calls_in_a_row_come_and_go() {
     let run = first_run(Path::new(&json));
     assert_eq!((&run["counts"]["begun"], &run["counts"]["held"]), (&6.into(), &6.into()));
     assert_eq!(run["counts"]["left_behind"], 0);
+    assert_eq!(run["bare_ms_per_call_second"], Value::Null, "that is for calls at one pace");
 }
 
 #[tokio::test]
 async fn what_is_interrupted_leaves_no_gateway_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("gateway.log");
-    let mut child = command(&["--duration=600", "--gateway-log", &log.display().to_string()])
+    let log_flag = log.display().to_string();
+    let mut child = command(&["--duration=600", "--bare=0", "--gateway-log", &log_flag])
         .spawn()
         .expect("the program");
     let listens = "callbridge::rooms::mux: media port open local=127.0.0.1:";
@@ -130,6 +136,7 @@ async fn what_makes_no_sense_is_told_by_its_flag() {
         (vec!["--ramp=0"], 1, "--ramp"),
         (vec!["--barge-in=2"], 1, "--barge-in"),
         (vec!["--duration=-1"], 1, "--duration"),
+        (vec!["--bare=-1"], 1, "--bare"),
         (vec!["--pid=1"], 1, "--pid"),
         (vec!["--loss=101"], 64, "--loss"),
         (vec!["--calls-total=3"], 64, "--call-seconds"),

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use super::joined::{Call, FRAMES_PER_DELTA, created, delta, noise};
+use bytes::Bytes;
+use callbridge::load::bare;
+use callbridge::media::Encoder;
+
+use super::joined::{Call, FRAMES_PER_DELTA, created, delta};
 use super::{Counted, blocks};
 
 /// Beyond the time between two signs of life, in which the tape grows.
@@ -38,4 +42,10 @@ pub(super) fn allocated(now: Instant) -> Counted {
         assert!(!call.said.is_empty(), "each delta is spoken");
     }
     Counted { for_frames, deltas: DELTAS as u64, for_deltas: blocks() - warm }
+}
+
+/// The quiet noise of a human who says nothing, so that no edge is found.
+fn noise() -> Vec<Bytes> {
+    let mut encoder = Encoder::new().expect("libopus gives an encoder");
+    bare::noise().iter().map(|frame| encoder.encode(frame)).collect()
 }
