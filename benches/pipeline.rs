@@ -3,6 +3,8 @@
 //! that the ratio means something on a machine that does other things too.
 //!
 //! In one second of two the human speaks and the agent listens, in the other the agent speaks.
+//!
+//! Then what a frame finds in the caches when the one before it was so long ago.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -46,6 +48,45 @@ fn main() {
     row("half and half", f64::midpoint(whole.listening, whole.speaking), {
         f64::midpoint(bare.listening, bare.speaking)
     });
+    let memory = Memory::new();
+    println!("256 KiB, read in no order, so long after the last time");
+    for pause in [0, 1, 20] {
+        println!(
+            "{pause:2} ms         {:6.1} us",
+            memory.read(Duration::from_millis(pause), rounds)
+        );
+    }
+}
+
+/// A chain of cache lines, each of which names the next: no processor can read ahead in it.
+struct Memory(Vec<[u32; 16]>);
+
+impl Memory {
+    fn new() -> Self {
+        let mut lines = vec![[0; 16]; 4096];
+        // Odd steps of a full period (Knuth, TAOCP 3.2.1.2).
+        let next = |line: u32| (line * 1_021 + 1_777) % 4_096;
+        let mut line = 0;
+        for _ in 0..lines.len() {
+            lines[line as usize][0] = next(line);
+            line = next(line);
+        }
+        Self(lines)
+    }
+
+    /// How long it takes after such a pause, in microseconds: the median.
+    fn read(&self, pause: Duration, rounds: usize) -> f64 {
+        let mut all: Vec<_> = (0..rounds).map(|_| self.read_once(pause)).collect();
+        all.sort();
+        all[all.len() / 2].as_secs_f64() * 1e6
+    }
+
+    fn read_once(&self, pause: Duration) -> Duration {
+        std::thread::sleep(pause);
+        let start = clock::now();
+        black_box(self.0.iter().fold(0, |line: u32, _| self.0[line as usize][0]));
+        clock::now() - start
+    }
 }
 
 fn row(what: &str, whole: f64, bare: f64) {
