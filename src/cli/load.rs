@@ -272,7 +272,9 @@ fn bar() -> ProgressBar {
     };
     let style = ProgressStyle::with_template("{bar:30} {elapsed} of about {msg}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(Some(1_000), target).with_style(style)
+    let bar = ProgressBar::with_draw_target(Some(1_000), target).with_style(style);
+    bar.enable_steady_tick(REDRAW);
+    bar
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {
@@ -282,6 +284,9 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     let whole = whole.as_secs();
     bar.set_message(format!("{whole} s: {live} of {calls} calls up, {done} held, {failed} failed"));
 }
+
+/// The time on the bar goes on though nothing is told.
+const REDRAW: Duration = Duration::from_millis(500);
 
 /// By how much those that are overtaken are late: by more than one packet.
 const DETOUR: Duration = Duration::from_millis(30);

@@ -75,7 +75,7 @@ pub enum LoadError {
 }
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The run: so many calls at once.
     pub calls: u32,
@@ -91,7 +91,8 @@ pub struct Progress {
     pub whole: Duration,
 }
 
-/// Measures; `progress` is told twice a second how far it is.
+/// Measures; `progress` is told twice a second how far a run is, and once when the parts alone are
+/// measured: nobody calls then.
 pub async fn run(
     plan: Plan,
     progress: &mut (dyn FnMut(Progress) + Send),
@@ -109,9 +110,9 @@ pub async fn run(
     };
     let mut report = Report { about: ground.plan.to_string(), runs: Vec::new() };
     for size in ground.plan.sizes.clone() {
-        let before = bare_parts(&ground.plan, size).await?;
+        let before = bare_parts(&ground.plan, size, progress).await?;
         let mut run = run_once(&ground, mind.as_mut(), size, progress).await?;
-        let after = bare_parts(&ground.plan, size).await?;
+        let after = bare_parts(&ground.plan, size, progress).await?;
         run.bare_ms_per_call_second = before.zip(after).map(|(a, b)| f64::midpoint(a, b));
         report.runs.push(run);
     }
@@ -120,16 +121,21 @@ pub async fn run(
 
 /// What the parts alone cost just now at the pace of so many calls, if there is a gateway's cost
 /// to set beside it.
-async fn bare_parts(plan: &Plan, calls: u32) -> Result<Option<f64>, BareError> {
+async fn bare_parts(
+    plan: &Plan,
+    calls: u32,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Option<f64>, BareError> {
     let is_steady = matches!(plan.shape, Shape::Steady { .. });
     let is_seen = match plan.target {
         Target::Own { .. } => true,
         Target::Gateway { process, .. } | Target::Whip { process, .. } => process.is_some(),
     };
-    match is_steady && is_seen && !plan.bare.is_zero() {
-        true => Ok(Some(bare::paced(calls, plan.bare).await?)),
-        false => Ok(None),
+    if !is_steady || !is_seen || plan.bare.is_zero() {
+        return Ok(None);
     }
+    progress(Progress { calls, whole: plan.bare, ..Progress::default() });
+    Ok(Some(bare::paced(calls, plan.bare).await?))
 }
 
 async fn open_mind(plan: &Plan) -> Result<Mind, LoadError> {
