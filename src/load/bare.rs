@@ -40,6 +40,9 @@ pub enum BareError {
     /// There is no cryptography.
     #[error("there is no cryptography: {0}")]
     Cryptography(#[from] CryptoError),
+    /// The system's count of a thread's time makes no sense.
+    #[error("the time that a thread takes cannot be told")]
+    Time,
     /// The thread that measures has broken.
     #[error("the measuring has broken off")]
     Broken,
@@ -131,29 +134,20 @@ impl std::fmt::Debug for Bare {
 ///
 /// Dropping the future ends the thread.
 pub async fn paced(calls: u32, length: Duration) -> Result<f64, BareError> {
-    let (result, told) = oneshot::channel();
-    let work = tasks::spawn_blocking(move || {
-        let took = serve(calls.clamp(1, CALLS_MAX), length, &result);
-        // Nobody waits for it any more: that is why it has ended.
-        let _gone = result.send(took);
-    });
-    let told = told.await.map_err(|_| BareError::Broken)?;
-    drop(work);
-    told
+    // Closed as soon as nobody waits any more; nothing is ever sent.
+    let (wanted, _waiting) = oneshot::channel();
+    let work = move || serve(calls.clamp(1, CALLS_MAX), length, &wanted);
+    tasks::spawn_blocking(work).await.map_err(|_| BareError::Broken)?
 }
 
-fn serve(
-    calls: u32,
-    length: Duration,
-    wanted: &oneshot::Sender<Result<f64, BareError>>,
-) -> Result<f64, BareError> {
+fn serve(calls: u32, length: Duration, wanted: &oneshot::Sender<()>) -> Result<f64, BareError> {
     let sound = Sound::new()?;
     let mut bare = Vec::new();
     while bare.len() < calls as usize && !wanted.is_closed() {
         bare.push(settled(&sound)?);
     }
     let ticks = u32::try_from(length.as_millis() / u128::from(FRAME_MS)).unwrap_or(u32::MAX).max(1);
-    let (start, before) = (clock::now(), processor_time());
+    let (start, before) = (clock::now(), processor_time()?);
     for tick in (0..ticks).take_while(|_| !wanted.is_closed()) {
         for (number, call) in (0..).zip(&mut bare) {
             let due = start + TICK * tick + TICK * number / calls;
@@ -161,7 +155,7 @@ fn serve(
             call.frame(&sound, tick as usize)?;
         }
     }
-    let took = processor_time().saturating_sub(before);
+    let took = processor_time()?.saturating_sub(before);
     Ok(took.as_secs_f64() / TICK.as_secs_f64() * 1e3 / f64::from(calls * ticks))
 }
 
@@ -176,9 +170,8 @@ fn settled(sound: &Sound) -> Result<Bare, BareError> {
 }
 
 /// What this thread has taken.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+fn processor_time() -> Result<Duration, BareError> {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().map_err(|_| BareError::Time)
 }
 
 /// Noise of a few steps, as of any microphone: one second.

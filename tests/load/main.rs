@@ -63,9 +63,9 @@ async fn a_few_calls_are_held_and_all_that_matters_is_measured() {
         assert!(cost["cpu_ms_per_call_second"].as_f64() > Some(0.0), "{process}: {cost}");
         assert!(cost["busy_mib"].as_f64() > Some(1.0), "{process}: {cost}");
     }
-    let (gateway, bare) =
-        (&run["gateway"]["cpu_ms_per_call_second"], &run["bare_ms_per_call_second"]);
-    assert!(bare.as_f64() > Some(0.0) && gateway.as_f64() > bare.as_f64(), "{gateway} {bare}");
+    assert!(run["bare_ms_per_call_second"].as_f64() > Some(0.0), "{printed}");
+    let ratio = printed.split_once("| gateway / bare parts | ").expect("a row").1;
+    assert!(ratio.starts_with(|first: char| first.is_ascii_digit()), "{printed}");
     let drawn = std::fs::read_to_string(&plot).expect("a plot");
     assert!(drawn.contains("uplink") && drawn.trim_end().ends_with("</svg>"));
     let written = std::fs::read_to_string(&table).expect("a table");
