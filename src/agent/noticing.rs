@@ -129,6 +129,7 @@ impl Agent {
                     }
                 };
                 if may_call && self.farewell.is_none() {
+                    self.rounds.on_tool_call();
                     let request = Request { id, name, arguments_json, session: self.sessions };
                     let declared = &self.spec.tools;
                     let failed = self.tools.on_call(request, declared, time.now, &mut self.outputs);

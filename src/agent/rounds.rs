@@ -65,7 +65,7 @@ pub(super) struct Round {
     again: bool,
 }
 
-/// How far the words of an answer have come.
+/// How far an answer has come; one that asks for a tool need not have words.
 #[derive(Debug, PartialEq)]
 enum Writing {
     Nothing,
@@ -167,6 +167,13 @@ impl Rounds {
                 !round.discarded && round.response.as_ref().is_none_or(|known| known == response)
             }
             Self::Closed | Self::Opening { .. } | Self::Resting { .. } => false,
+        }
+    }
+
+    /// The answer asks for a tool: it acts until its end, even if the result is here before that.
+    pub(super) fn on_tool_call(&mut self) {
+        if let Self::Running(Round { writing: writing @ Writing::Nothing, .. }) = self {
+            *writing = Writing::All;
         }
     }
 
