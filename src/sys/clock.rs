@@ -8,12 +8,17 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Milliseconds since the Unix epoch, for timestamps that clients and the store see.
+/// The time since the Unix epoch, as the kernel stamps what comes off the network.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn unix() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
+/// Milliseconds since the Unix epoch, for timestamps that clients and the store see.
+#[must_use]
 pub fn unix_ms() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(unix().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long it is from now to a moment on the wall clock; nothing, if it has passed.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
@@ -39,11 +40,12 @@ impl Source {
     }
 }
 
-/// A datagram and where it came from.
+/// A datagram, where it came from, and when, since the Unix epoch, if that is known.
 #[derive(Debug)]
 pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) bytes: Bytes,
+    pub(super) stamp: Option<Duration>,
 }
 
 /// One leg's waiting datagrams on one port. One task puts in, one takes out.

@@ -1,6 +1,7 @@
 //! One port for all calls: each leg gets virtual sockets, fed from the shared ones by a reader
 //! task that knows whose each datagram is. Beside UDP, a port may listen for TCP connections.
 
+mod arrivals;
 mod demux;
 mod inbox;
 mod runtime;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use webrtc::runtime::{AsyncUdpSocket, BATCH_SIZE, RecvMeta, Runtime as _, TokioRuntime};
 
+pub(super) use arrivals::Arrivals;
 pub(super) use runtime::LegRuntime;
 
 use self::demux::Demux;
@@ -280,20 +282,20 @@ fn follow(demux: &mut Demux, event: StreamEvent) {
             let Some(inbox) = demux.asked_for(&first) else { return };
             if welcome.send(()).is_ok() {
                 inbox.connect(from, outlet);
-                take(demux, from, first);
+                take(demux, from, first, clock::unix());
             }
         }
-        StreamEvent::Packet { from, bytes } => take(demux, from, bytes),
+        StreamEvent::Packet { from, bytes, stamp } => take(demux, from, bytes, stamp),
         StreamEvent::Closed { from } => demux.forget(Source::Stream(from)),
     }
 }
 
 /// Hands a packet to its leg, if that is the one whose connection brought it.
-fn take(demux: &mut Demux, at: SocketAddr, bytes: Bytes) {
+fn take(demux: &mut Demux, at: SocketAddr, bytes: Bytes, stamp: Duration) {
     if let Some((inbox, from)) = demux.route(Source::Stream(at), &bytes, clock::now())
         && inbox.is_connected(at)
     {
-        inbox.push(Datagram { from, bytes });
+        inbox.push(Datagram { from, bytes, stamp: Some(stamp) });
     }
 }
 
@@ -341,7 +343,7 @@ impl Batch {
                     demux.route(Source::Datagrams(meta.addr), datagram, now)
                 {
                     let bytes = Bytes::copy_from_slice(datagram);
-                    inbox.push(Datagram { from, bytes });
+                    inbox.push(Datagram { from, bytes, stamp: meta.timestamp });
                 }
             }
         }

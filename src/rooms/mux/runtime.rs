@@ -14,6 +14,7 @@ use webrtc::runtime::{
 };
 
 use super::Share;
+use super::arrivals::{Arrivals, Noting};
 use crate::sys::clock;
 
 /// One leg's runtime.
@@ -21,6 +22,7 @@ use crate::sys::clock;
 pub(in crate::rooms) struct LegRuntime {
     /// Without a share, the engine's sockets are real ones of its own.
     share: Option<Arc<Share>>,
+    arrivals: Arc<Arrivals>,
     /// Closed when the leg's owner has dropped it; then everything spawned here ends.
     owner: watch::Receiver<()>,
 }
@@ -29,7 +31,12 @@ impl LegRuntime {
     /// A runtime for one leg, and what keeps it running: all of it ends when that is dropped.
     pub(in crate::rooms) fn new(share: Option<Arc<Share>>) -> (Arc<Self>, watch::Sender<()>) {
         let (alive, owner) = watch::channel(());
-        (Arc::new(Self { share, owner }), alive)
+        (Arc::new(Self { share, arrivals: Arc::default(), owner }), alive)
+    }
+
+    /// When the leg's packets came, by any of its sockets.
+    pub(in crate::rooms) const fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 }
 
@@ -48,10 +55,11 @@ impl Runtime for LegRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        match &self.share {
-            Some(share) => Ok(Arc::new(share.socket(socket.local_addr()?)?)),
-            None => TokioRuntime.wrap_udp_socket(socket),
-        }
+        let socket = match &self.share {
+            Some(share) => Arc::new(share.socket(socket.local_addr()?)?),
+            None => TokioRuntime.wrap_udp_socket(socket)?,
+        };
+        Ok(Arc::new(Noting { socket, arrivals: Arc::clone(&self.arrivals) }))
     }
 
     fn wrap_tcp_listener(

@@ -63,6 +63,7 @@ impl AsyncUdpSocket for VirtualSocket {
             meta.addr = datagram.from;
             meta.len = length;
             meta.stride = length.max(1);
+            meta.timestamp = datagram.stamp;
             filled += 1;
         }
         if filled == 0 { Poll::Pending } else { Poll::Ready(Ok(filled)) }

@@ -12,6 +12,7 @@ use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::super::codecs::Format;
 use super::super::fingerprint::Fingerprint;
+use super::super::mux::Arrivals;
 use super::engine::Engine;
 use super::hearing::Hearing;
 use super::reports::Report;
@@ -43,6 +44,7 @@ pub(in crate::rooms) struct Ear {
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     track: Option<Arc<dyn TrackRemote>>,
     reports: mpsc::Receiver<Report>,
+    arrivals: Arc<Arrivals>,
     stage: Stage,
     /// How the engine is asked whether the peer has closed its end: it does not tell by itself.
     transport: Option<Arc<dyn DtlsTransport>>,
@@ -74,7 +76,7 @@ impl Ear {
         format: Format,
         fingerprints: Vec<Fingerprint>,
     ) -> Result<Self, CodecError> {
-        let Engine { connection, state, tracks, reports, .. } = engine;
+        let Engine { connection, state, tracks, reports, arrivals, .. } = engine;
         let stage = Stage::Connecting { deadline: after(CONNECT) };
         let mut asking = interval_at(after(ASKING), ASKING);
         asking.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,6 +89,7 @@ impl Ear {
             tracks,
             track: None,
             reports,
+            arrivals,
             stage,
             transport: None,
             asking,
@@ -206,7 +209,7 @@ impl Ear {
             timestamp: header.timestamp,
             marker: header.marker,
             payload: packet.payload,
-            at: clock::now(),
+            at: self.arrivals.of(header.sequence_number).unwrap_or_else(clock::now),
         };
         self.hearing.understand(header.payload_type, packet)
     }

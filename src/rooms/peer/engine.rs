@@ -35,7 +35,7 @@ use webrtc::peer_connection::{
 };
 
 use super::super::codecs::{Codec, Format, RED_RTPMAP};
-use super::super::mux::LegRuntime;
+use super::super::mux::{Arrivals, LegRuntime};
 use super::interpreter::{self, TO_INTERPRET_CAPACITY};
 use super::nack::{Asker, KEPT_PACKETS};
 use super::reports::{self, REPORTS_CAPACITY, Report, Reports};
@@ -87,6 +87,7 @@ pub(super) struct Engine {
     /// What both ends say of the line, and the peer's goodbyes.
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) is_gathered: watch::Receiver<bool>,
+    pub(super) arrivals: Arc<Arrivals>,
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     /// What the engine believes our track to be of.
@@ -227,7 +228,7 @@ pub(super) async fn start(
             tracks: tracks_tx,
             part,
         }))
-        .with_runtime(runtime)
+        .with_runtime(runtime.clone())
         .with_udp_addrs(bind);
     // The engine's future is large; whoever waits for it need not be.
     let connection = Box::pin(builder.build()).await?;
@@ -240,7 +241,8 @@ pub(super) async fn start(
         transceiver.set_codec_preferences(codecs.clone()).await?;
     }
     let connection = Arc::new(connection);
-    Ok(Engine { connection, state, tracks, reports, is_gathered, track, ssrc, codec })
+    let arrivals = Arc::clone(runtime.arrivals());
+    Ok(Engine { connection, state, tracks, reports, is_gathered, arrivals, track, ssrc, codec })
 }
 
 fn settings(part: &Part) -> SettingEngine {

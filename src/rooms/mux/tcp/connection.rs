@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::super::stun::{self, Kind};
 use super::frames::{self, Frames};
 use crate::meter::{Counter, Meter};
+use crate::sys::clock;
 
 /// Packets that may wait to be written to one connection: a second of a call, and a handshake's
 /// burst.
@@ -31,7 +32,7 @@ pub(in crate::rooms::mux) enum StreamEvent {
     /// the outlet is gone, the connection is closed.
     Opened { from: SocketAddr, first: Bytes, outlet: Outlet, welcome: oneshot::Sender<()> },
     /// A packet came from one that was let in.
-    Packet { from: SocketAddr, bytes: Bytes },
+    Packet { from: SocketAddr, bytes: Bytes, stamp: Duration },
     /// One that was let in is closed.
     Closed { from: SocketAddr },
 }
@@ -136,7 +137,8 @@ async fn read<R: AsyncRead + Unpin>(
             Ok(Ok(None) | Err(_)) => return Counter::StreamClosed,
             Err(_) => return Counter::StreamIdle,
         };
-        if events.send(StreamEvent::Packet { from, bytes }).await.is_err() {
+        let packet = StreamEvent::Packet { from, bytes, stamp: clock::unix() };
+        if events.send(packet).await.is_err() {
             return Counter::StreamLeft;
         }
     }
