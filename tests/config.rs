@@ -24,7 +24,7 @@ fn without_any_source_everything_has_its_default() {
     let limits = config.limits;
     assert_eq!((limits.requests, limits.wrong_keys, limits.messages), (2000, 20, 5000));
     let admission = config.admission;
-    assert_eq!((admission.late.as_millis(), admission.queue.as_millis()), (5, 5));
+    assert_eq!((admission.late.as_millis(), admission.queue.as_millis()), (5, 10));
     assert_eq!((admission.late_percent, admission.setups_per_second), (2, 100));
     assert_eq!(admission.calls_max, 0);
     assert!(config.rooms.open && !config.rooms.files);

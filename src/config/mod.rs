@@ -350,7 +350,7 @@ fn admission(reader: &mut Reader<'_>) -> AdmissionConfig {
     let percent = reader.take("admission.late_percent", parse::whole(1..=100));
     AdmissionConfig {
         late: ms(reader, "admission.late_ms", 5),
-        queue: ms(reader, "admission.queue_ms", 5),
+        queue: ms(reader, "admission.queue_ms", 10),
         late_percent: percent.and_then(|percent| u32::try_from(percent).ok()).unwrap_or(2),
         setups_per_second: rate(reader, "admission.setups_per_second", 100),
         calls_max: rate(reader, "admission.calls_max", 0),

@@ -179,7 +179,7 @@ settings! {
         = "5";
     /// How long a packet of a caller's may wait for its agent, in ms; 0 turns that off.
     "admission.queue_ms" "CALLBRIDGE_ADMISSION_QUEUE_MS" "admission-queue-ms" MS
-        = "5";
+        = "10";
     /// Percent of frames that may be late, or packets old, before new work is refused.
     "admission.late_percent" "CALLBRIDGE_ADMISSION_LATE_PERCENT" "admission-late-percent" PERCENT
         = "2";
