@@ -251,6 +251,18 @@ async fn an_owner_sees_what_all_own_agents_tell_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_feed_ends_with_the_key_that_has_opened_it() {
+    let house = House::open().await;
+    let (key, path) = house.spare_key().await;
+    let (mut ended, mut other) = (feed(&house, &key).await, feed(&house, KEY).await);
+    house.ask(Method::DELETE, &path, None).await;
+    assert_eq!(next_told(&mut ended).await, None);
+    let id = house.agent(minimal()).await;
+    house.ask(Method::DELETE, &format!("/api/agents/{id}"), None).await;
+    assert_eq!(next_told(&mut other).await.expect("an event")["agentId"], json!(id));
+}
+
+#[tokio::test]
 async fn the_console_comes_with_its_modules_and_a_policy() {
     let house = House::open().await;
     let page = house.bare(Method::GET, "/console").await;

@@ -314,7 +314,7 @@ fn places(answer: &Answer) -> Vec<String> {
 }
 
 async fn owner(house: &House) -> UserId {
-    house.gateway.owner_of(KEY).await.expect("read").expect("valid")
+    house.gateway.holder_of(KEY).await.expect("read").expect("valid").owner
 }
 
 async fn subscribe(house: &House, id: &str) -> Subscription {

@@ -48,6 +48,20 @@ async fn credentials_may_come_as_auth_payload() {
 }
 
 #[tokio::test]
+async fn a_client_is_told_and_let_go_when_its_key_is_taken_back() {
+    let (house, address) = served().await;
+    let id = house.agent(agent()).await;
+    let (key, path) = house.spare_key().await;
+    let mut client = Client::open(address, &format!("agentId={id}&apiKey={key}")).await;
+    client.send("40").await;
+    assert!(client.packet().await.starts_with("40{"));
+    house.ask(Method::DELETE, &path, None).await;
+    assert_eq!(client.event("event", "error").await["code"], "UNAUTHORIZED");
+    assert_eq!(client.skip_to("41").await, "41");
+    client.ends().await;
+}
+
+#[tokio::test]
 async fn an_expired_agent_tells_its_clients_and_is_refused_by_name() {
     let (house, address) = served().await;
     let mut body = agent();

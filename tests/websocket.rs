@@ -215,6 +215,19 @@ async fn the_end_of_an_agent_ends_connections_whose_clients_do_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_taken_back_ends_what_it_has_opened_and_nothing_else() {
+    let (house, address) = served().await;
+    let id = house.agent(agent()).await;
+    let (key, path) = house.spare_key().await;
+    let mut thief = Client::open(request(address, &id, &format!("?apiKey={key}"))).await;
+    let mut owner = Client::connect(address, &id).await;
+    house.ask(Method::DELETE, &path, None).await;
+    assert_eq!(thief.event("error").await["code"], "UNAUTHORIZED");
+    thief.ends_with(CloseCode::Policy, "UNAUTHORIZED").await;
+    assert_eq!(owner.ask(&json!({"type": "interrupt"})).await["ok"], true);
+}
+
+#[tokio::test]
 async fn a_client_that_goes_is_gone_for_its_agent() {
     let (house, address) = served().await;
     let id = house.agent(agent()).await;

@@ -153,6 +153,8 @@ async fn create_key(
 }
 
 /// Revoke a key
+///
+/// Connections of clients that it has opened are closed; agents and their calls go on.
 #[utoipa::path(
     delete,
     path = "/api/users/{user}/api-keys/{key}",
@@ -175,11 +177,13 @@ async fn revoke_key(
     Path((user, key)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let user = within_reach(&asker, user)?;
-    let revoked = api.gateway.store().revoke_key(&user, &KeyId::new(key)).await;
-    match revoked.map_err(|error| ApiError::store(&error.into()))? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found("there is no such key")),
+    let key = KeyId::new(key);
+    let revoked = api.gateway.store().revoke_key(&user, &key).await;
+    if !revoked.map_err(|error| ApiError::store(&error.into()))? {
+        return Err(ApiError::not_found("there is no such key"));
     }
+    api.revocations.revoke(key);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Another's account is as good as none: whether it exists is not told.

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 use super::Api;
 use super::asked::Asked;
 use super::error::ApiError;
+use super::keys::OpenKey;
 use super::limits::TooMany;
 use crate::ids::UserId;
 use crate::runtime::{CreateError, StoreFailure};
@@ -27,24 +28,28 @@ pub(super) enum KeyError {
     Store(StoreFailure),
 }
 
-/// Whose key this is. Every way in leads through here, so that all of them share the limits.
-pub(super) async fn owner_of(
-    api: &Api,
-    key: &str,
-    from: Option<IpAddr>,
-) -> Result<UserId, KeyError> {
-    let owner = api.gateway.owner_of(key).await.map_err(|error| {
+/// What a valid key has opened. What lasts longer than a request ends with the key.
+pub(super) struct Opened {
+    pub(super) owner: UserId,
+    pub(super) key: OpenKey,
+}
+
+/// Opens what is the key's. Every way in leads through here, so that all of them share the limits.
+pub(super) async fn open(api: &Api, key: &str, from: Option<IpAddr>) -> Result<Opened, KeyError> {
+    let revoked = api.revocations.listen();
+    let holder = api.gateway.holder_of(key).await.map_err(|error| {
         // The last thing that a drain does is to close the store.
         if api.gateway.is_ready() { KeyError::Store(error.into()) } else { KeyError::Draining }
     })?;
-    let Some(owner) = owner else {
+    let Some(holder) = holder else {
         if let Some(from) = from {
             api.limits.wrong_key(from).map_err(KeyError::TooMany)?;
         }
         return Err(KeyError::Unknown);
     };
     api.limits.request(key).map_err(KeyError::TooMany)?;
-    Ok(owner)
+    let key = OpenKey::new(holder.key, holder.expires_at_ms, revoked);
+    Ok(Opened { owner: holder.owner, key })
 }
 
 /// Where a request comes from, if it came over the network.
@@ -63,6 +68,15 @@ impl From<KeyError> for ApiError {
     }
 }
 
+impl FromRequestParts<Api> for Opened {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let key = key_of(&parts.headers).ok_or_else(ApiError::unauthorized)?;
+        Ok(open(api, key, address_of(&parts.extensions)).await?)
+    }
+}
+
 /// The owner of the key that came with the request; without a valid one, 401.
 pub(super) struct Owner(pub(super) UserId);
 
@@ -70,9 +84,7 @@ impl FromRequestParts<Api> for Owner {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let key = key_of(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let owner = owner_of(api, key, address_of(&parts.extensions)).await?;
-        Ok(Self(owner))
+        Ok(Self(Opened::from_request_parts(parts, api).await?.owner))
     }
 }
 

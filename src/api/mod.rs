@@ -17,6 +17,7 @@ mod feed;
 mod health;
 mod hosting;
 mod ice_servers;
+mod keys;
 mod limits;
 mod metrics;
 mod page;
@@ -42,6 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::describe::Description;
 use self::error::ApiError;
+use self::keys::Revocations;
 use self::limits::Limits;
 use self::transports::Transports;
 use self::websocket::Sockets;
@@ -73,6 +75,7 @@ struct Api {
     config: Arc<ApiConfig>,
     description: Description,
     limits: Arc<Limits>,
+    revocations: Revocations,
     sockets: Sockets,
 }
 
@@ -82,7 +85,8 @@ pub fn router(gateway: Gateway, config: ApiConfig) -> Router {
     let limits = Arc::new(Limits::new(config.rates));
     let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let (config, sockets) = (Arc::new(config), Sockets::start());
-    let api = Api { gateway, config, description, limits, sockets };
+    let revocations = Revocations::new();
+    let api = Api { gateway, config, description, limits, revocations, sockets };
     let transports = Transports::start();
     routes
         .fallback(nowhere)

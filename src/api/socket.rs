@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::Api;
-use super::auth::{KeyError, address_of, key_of, owner_of};
+use super::auth::{KeyError, Opened, address_of, key_of, open};
 use super::client::{Access, MESSAGE_BYTES_MAX, SocketIoLine};
 use super::serve::{Cut, Peer};
 use super::transports::Transports;
@@ -118,8 +118,7 @@ async fn admit(
     auth: Credentials,
 ) -> Result<(), Refusal> {
     match subscribe(&api, &socket, auth).await {
-        Ok((agent, subscription)) => {
-            let access = Access::new(&api, agent);
+        Ok((access, subscription)) => {
             SocketIoLine::start(access, subscription, &socket, transports);
             Ok(())
         }
@@ -135,7 +134,7 @@ async fn subscribe(
     api: &Api,
     socket: &SocketRef,
     auth: Credentials,
-) -> Result<(AgentId, Subscription), Refusal> {
+) -> Result<(Access, Subscription), Refusal> {
     let request = socket.req_parts();
     let query = query_of::<Credentials>(&request.uri);
     let given = |text: &String| !text.is_empty();
@@ -144,7 +143,7 @@ async fn subscribe(
     let header = key_of(&request.headers).map(str::to_owned);
     let key = query.api_key.filter(given).or(auth.api_key.filter(given)).or(header);
     let key = key.ok_or(Refusal::Unauthorized)?;
-    let owner = owner_of(api, &key, address_of(&request.extensions)).await?;
+    let Opened { owner, key } = open(api, &key, address_of(&request.extensions)).await?;
     if !api.gateway.is_ready() {
         return Err(Refusal::ServerShutdown);
     }
@@ -156,7 +155,7 @@ async fn subscribe(
         FindError::Expired => Refusal::AgentExpired,
         FindError::Store(reason) => internal(&reason),
     })?;
-    Ok((agent, subscription))
+    Ok((Access::new(api, agent, key), subscription))
 }
 
 impl From<KeyError> for Refusal {

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::auth::Owner;
+use super::auth::Opened;
 use super::body::Path;
 use super::client::{Access, Client, Line, WebSocketLine};
 use super::error::ApiError;
@@ -66,7 +66,7 @@ async fn connect(
     let (mut parts, _) = request.into_parts();
     take_key_from_query(&mut parts);
     let protocol = take_key_from_protocols(&mut parts.headers);
-    let Owner(owner) = Owner::from_request_parts(&mut parts, &api).await?;
+    let Opened { owner, key } = Opened::from_request_parts(&mut parts, &api).await?;
     let accept = accept_key(&parts.headers)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Refusal::NoUpgrade)?;
     if !api.gateway.is_ready() {
@@ -74,7 +74,7 @@ async fn connect(
     }
     let agent = AgentId::new(id);
     let told = api.gateway.subscribe(&owner, &agent).await?;
-    let client = serve(Access::new(&api, agent), told, upgrade);
+    let client = serve(Access::new(&api, agent, key), told, upgrade);
     api.sockets.keep(tasks::spawn("client", client)).await;
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("upgrade")),

@@ -30,7 +30,7 @@ use crate::ids::{AgentId, CallId, ClientId, UserId};
 use crate::meter::{Counter, Meter};
 use crate::privacy::Secret;
 use crate::rooms::{IceSession, RoomAnswer, RoomView, TrickleAnswer};
-use crate::store::{self, ArchivedCall, CallSummary, Page, Store, StoreError};
+use crate::store::{self, ArchivedCall, CallSummary, KeyHolder, Page, Store, StoreError};
 use crate::sys::tasks::Task;
 use crate::sys::{clock, entropy};
 
@@ -184,8 +184,8 @@ impl Gateway {
     }
 
     /// Whose key this is, if it is a valid one.
-    pub async fn owner_of(&self, key: &str) -> Result<Option<UserId>, StoreError> {
-        self.store().owner_of_key(&Secret::new(key), clock::unix_ms()).await
+    pub async fn holder_of(&self, key: &str) -> Result<Option<KeyHolder>, StoreError> {
+        self.store().holder_of_key(&Secret::new(key), clock::unix_ms()).await
     }
 
     /// Makes an agent.

@@ -50,6 +50,17 @@ pub struct IssuedKey {
     pub text: Secret,
 }
 
+/// What a key's text opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// Whose key it is.
+    pub owner: UserId,
+    /// Which of theirs it is.
+    pub key: KeyId,
+    /// From when on it is refused, in milliseconds since the Unix epoch.
+    pub expires_at_ms: Option<u64>,
+}
+
 /// Why a user was not made.
 #[derive(Debug, Error)]
 pub enum CreateUserError {
@@ -183,13 +194,13 @@ impl Store {
     }
 
     /// Whose key this is, if it is valid; notes that it was used, at most once a minute.
-    pub async fn owner_of_key(
+    pub async fn holder_of_key(
         &self,
         text: &Secret,
         now_ms: u64,
-    ) -> Result<Option<UserId>, StoreError> {
+    ) -> Result<Option<KeyHolder>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, owner, last_used_at_ms FROM api_keys
+            "SELECT id, owner, expires_at_ms, last_used_at_ms FROM api_keys
              WHERE hash = $1 AND (expires_at_ms IS NULL OR expires_at_ms > $2)",
         )
         .bind(hash(text.expose()))
@@ -197,12 +208,17 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let last_used: Option<i64> = row.try_get("last_used_at_ms")?;
-        let used_ms_ago = last_used.map(|ms| now_ms.saturating_sub(ms_from_column(ms)));
+        let holder = KeyHolder {
+            owner: UserId::new(row.try_get::<String, _>("owner")?),
+            key: KeyId::new(row.try_get::<String, _>("id")?),
+            expires_at_ms: optional_ms(&row, "expires_at_ms")?,
+        };
+        let last_used = optional_ms(&row, "last_used_at_ms")?;
+        let used_ms_ago = last_used.map(|ms| now_ms.saturating_sub(ms));
         if used_ms_ago.is_none_or(|ms| ms >= LAST_USED_PRECISION_MS) {
-            self.note_use(row.try_get("id")?, now_ms).await?;
+            self.note_use(holder.key.as_str(), now_ms).await?;
         }
-        Ok(Some(UserId::new(row.try_get::<String, _>("owner")?)))
+        Ok(Some(holder))
     }
 
     async fn note_use(&self, key: &str, now_ms: u64) -> Result<(), StoreError> {
@@ -248,17 +264,18 @@ fn user_from_row(row: &AnyRow) -> Result<User, sqlx::Error> {
 }
 
 fn key_from_row(row: &AnyRow) -> Result<ApiKey, sqlx::Error> {
-    let optional_ms = |column: &str| -> Result<Option<u64>, sqlx::Error> {
-        Ok(row.try_get::<Option<i64>, _>(column)?.map(ms_from_column))
-    };
     Ok(ApiKey {
         id: KeyId::new(row.try_get::<String, _>("id")?),
         preview: row.try_get("preview")?,
         name: row.try_get("name")?,
         created_at_ms: ms_from_column(row.try_get("created_at_ms")?),
-        expires_at_ms: optional_ms("expires_at_ms")?,
-        last_used_at_ms: optional_ms("last_used_at_ms")?,
+        expires_at_ms: optional_ms(row, "expires_at_ms")?,
+        last_used_at_ms: optional_ms(row, "last_used_at_ms")?,
     })
+}
+
+fn optional_ms(row: &AnyRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(ms_from_column))
 }
 
 /// Keys are long and random, so a plain hash is enough: there is nothing to guess.

@@ -1,7 +1,8 @@
 //! One suite of what a store promises, run over each kind of database.
 
 use super::{
-    CreateUserError, InsertError, InsertRoomError, IssuedKey, ListError, RoomRecord, Store,
+    CreateUserError, InsertError, InsertRoomError, IssuedKey, KeyHolder, ListError, RoomRecord,
+    Store,
 };
 use crate::agent::{AgentRecord, AgentSpec};
 use crate::ids::{AgentId, UserId};
@@ -105,20 +106,22 @@ async fn a_key_opens_its_owners_door_until_it_is_revoked(store: Store) {
     let text = secret.expose();
     assert!(text.starts_with("ak_") && text.len() == 35);
     assert_eq!(key.preview, format!("...{}", &text[31..]));
-    assert_eq!(store.owner_of_key(&secret, 2).await.expect("read"), Some(owner.clone()));
-    assert_eq!(store.owner_of_key(&Secret::new("ak_wrong"), 2).await.expect("read"), None);
+    let holder = KeyHolder { owner: owner.clone(), key: key.id.clone(), expires_at_ms: None };
+    assert_eq!(store.holder_of_key(&secret, 2).await.expect("read"), Some(holder));
+    assert_eq!(store.holder_of_key(&Secret::new("ak_wrong"), 2).await.expect("read"), None);
 
     assert!(!store.revoke_key(&UserId::new("other"), &key.id).await.expect("tried"));
     assert!(store.revoke_key(&owner, &key.id).await.expect("revoked"));
-    assert_eq!(store.owner_of_key(&secret, 3).await.expect("read"), None);
+    assert_eq!(store.holder_of_key(&secret, 3).await.expect("read"), None);
 }
 
 async fn a_key_is_refused_from_its_expiry_on(store: Store) {
     let owner = owner(&store).await;
     let issued = store.create_key(&owner, None, Some(100), 1).await;
-    let text = issued.expect("made").expect("the user exists").text;
-    assert_eq!(store.owner_of_key(&text, 99).await.expect("read"), Some(owner));
-    assert_eq!(store.owner_of_key(&text, 100).await.expect("read"), None);
+    let IssuedKey { key, text } = issued.expect("made").expect("the user exists");
+    let holder = KeyHolder { owner, key: key.id, expires_at_ms: Some(100) };
+    assert_eq!(store.holder_of_key(&text, 99).await.expect("read"), Some(holder));
+    assert_eq!(store.holder_of_key(&text, 100).await.expect("read"), None);
 }
 
 async fn the_last_use_of_a_key_is_noted_once_a_minute(store: Store) {
@@ -127,7 +130,7 @@ async fn the_last_use_of_a_key_is_noted_once_a_minute(store: Store) {
     let text = issued.expect("made").expect("the user exists").text;
     let mut seen = Vec::new();
     for now_ms in [1_000, 60_999, 61_000] {
-        store.owner_of_key(&text, now_ms).await.expect("read");
+        store.holder_of_key(&text, now_ms).await.expect("read");
         let keys = store.keys_of(&owner).await.expect("listed");
         seen.extend(keys.into_iter().map(|key| key.last_used_at_ms));
     }
@@ -143,7 +146,7 @@ async fn the_bootstrap_key_may_be_ensured_twice(store: Store) {
     let key = Secret::new("ak_bootstrap");
     store.ensure_bootstrap(&key, 1).await.expect("made");
     store.ensure_bootstrap(&key, 2).await.expect("found");
-    let owner = store.owner_of_key(&key, 3).await.expect("read").expect("valid");
+    let owner = store.holder_of_key(&key, 3).await.expect("read").expect("valid").owner;
     let user = store.user(&owner).await.expect("read").expect("a user");
     assert_eq!(user.name.as_deref(), Some("bootstrap"));
     assert_eq!(store.keys_of(&owner).await.expect("listed").len(), 1);

@@ -25,7 +25,7 @@ mod webhooks_contract;
 use sqlx::AnyPool;
 use thiserror::Error;
 
-pub use accounts::{ApiKey, CreateUserError, IssuedKey, User};
+pub use accounts::{ApiKey, CreateUserError, IssuedKey, KeyHolder, User};
 pub use agents::{InsertError, TOMBSTONE_MS, Tombstone};
 pub use calls::{ArchivedCall, CallEntry, CallSummary, HandOffRecord};
 pub use inspect::{Condition, InspectError};

@@ -267,6 +267,14 @@ impl House {
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
         made.json()["id"].as_str().expect("an id").to_owned()
     }
+
+    /// Makes one more key of `bootstrap`: its text, and its path.
+    pub(crate) async fn spare_key(&self) -> (String, String) {
+        let keys = "/api/users/usr_bootstrap/api-keys";
+        let key = self.ask(Method::POST, keys, Some(serde_json::json!({}))).await.json();
+        let of = |field: &str| key[field].as_str().expect("text").to_owned();
+        (of("key"), format!("{keys}/{}", of("id")))
+    }
 }
 
 async fn ask(router: &Router, request: axum::http::Result<Request<Body>>) -> (Parts, String) {

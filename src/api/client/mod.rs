@@ -5,6 +5,7 @@ mod websocket;
 
 use super::Api;
 use super::convert::{commands, server_event, timestamp};
+use super::keys::OpenKey;
 use super::limits::{MessageLimit, TooMany};
 use super::wire::{Ack, ClientMessage, EventKind, ServerEvent};
 use crate::agent::{Command, Notification};
@@ -15,16 +16,17 @@ use crate::sys::{clock, entropy};
 pub(super) use self::socket_io::SocketIoLine;
 pub(super) use self::websocket::WebSocketLine;
 
-/// Whom a client speaks to, and how much it may say.
+/// Whom a client speaks to, for how long, and how much it may say.
 pub(super) struct Access {
     pub(super) gateway: Gateway,
     pub(super) agent: AgentId,
+    pub(super) key: OpenKey,
     pub(super) limit: MessageLimit,
 }
 
 impl Access {
-    pub(super) fn new(api: &Api, agent: AgentId) -> Self {
-        Self { gateway: api.gateway.clone(), agent, limit: api.limits.of_client() }
+    pub(super) fn new(api: &Api, agent: AgentId, key: OpenKey) -> Self {
+        Self { gateway: api.gateway.clone(), agent, key, limit: api.limits.of_client() }
     }
 }
 
@@ -50,6 +52,8 @@ pub(super) enum Line {
 enum End {
     /// Its agent has ended, and this was its last word.
     Agent(&'static str),
+    /// Its key is valid no longer.
+    Key,
     /// It does not take what it is told.
     TooSlow,
     /// It has gone, or is not heard of.
@@ -92,6 +96,13 @@ impl Client {
             End::TooSlow => {
                 tracing::info!(client = %self.told.client, "disconnected a client: too slow");
             }
+            End::Key => {
+                tracing::info!(client = %self.told.client, "disconnected a client: no valid key");
+                let (code, message) = KEY_OVER;
+                if let Err(end) = self.line.tell(&error_event(code, message)).await {
+                    tracing::debug!(?end, "the client does not hear why");
+                }
+            }
             End::Agent(_) | End::Gone | End::Broken(_) => {
                 tracing::debug!(client = %self.told.client, ?end, "a client is disconnected");
             }
@@ -104,6 +115,7 @@ impl Client {
         loop {
             tokio::select! {
                 biased;
+                () = self.access.key.over() => return Err(End::Key),
                 told = self.told.notifications.recv() => self.tell(told).await?,
                 message = self.line.receive() => self.take(message?).await?,
             }
@@ -221,6 +233,9 @@ fn error_event<'a>(code: &'a str, message: &'a str) -> ServerEvent<'a> {
     let timestamp = timestamp(clock::unix_ms());
     ServerEvent { kind: EventKind::Error { code, message }, seq: None, timestamp }
 }
+
+/// What a client is told last whose key is valid no longer: code and message.
+const KEY_OVER: (&str, &str) = ("UNAUTHORIZED", "the key is valid no longer");
 
 type Told = std::sync::Arc<crate::runtime::Stamped>;
 

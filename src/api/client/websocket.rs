@@ -158,6 +158,7 @@ fn farewell_of(end: End) -> Option<CloseFrame> {
     let (code, reason) = match end {
         End::Agent(reason @ "SERVER_SHUTDOWN") => (CloseCode::Restart, reason),
         End::Agent(reason) => (CloseCode::Normal, reason),
+        End::Key => (CloseCode::Policy, super::KEY_OVER.0),
         End::TooSlow => (CloseCode::Policy, "too slow"),
         End::Broken(Breach::TooLarge) => (CloseCode::Size, "the message is too large"),
         End::Broken(Breach::NotText) => (CloseCode::Invalid, "the text is not UTF-8"),
