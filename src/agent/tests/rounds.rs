@@ -94,22 +94,21 @@ fn a_result_that_asks_for_quiet_begins_no_round() {
 
 #[test]
 fn a_result_before_the_end_of_the_answer_changes_nothing_that_clients_see() {
-    let mut quiet = Scene::thinking();
-    quiet.at(100).model(tool_call("r1", "tc_1"));
-    quiet.at(110).command(result("tc_1", false));
-    quiet.at(120).model(done("r1"));
-    insta::assert_snapshot!(quiet.told(), @r#"
+    let told = |is_thought_about| {
+        let mut scene = Scene::thinking();
+        scene.at(100).model(tool_call("r1", "tc_1"));
+        scene.at(110).command(result("tc_1", is_thought_about));
+        scene.at(120).model(done("r1"));
+        scene.told().to_owned()
+    };
+    insta::assert_snapshot!(told(false), @r#"
     100 tool-call tc_1 weather 30 s
     100 Status(Acting)
     110 > Model(ToolOutput { id: tc_1, output: (7 characters) })
     120 State { from: Active, to: Connected, reason: "nothing is going on" }
     120 Status(Idle)
     "#);
-    let mut scene = Scene::thinking();
-    scene.at(100).model(tool_call("r1", "tc_1"));
-    scene.at(110).command(result("tc_1", true));
-    scene.at(120).model(done("r1"));
-    insta::assert_snapshot!(scene.told(), @r#"
+    insta::assert_snapshot!(told(true), @r#"
     100 tool-call tc_1 weather 30 s
     100 Status(Acting)
     110 > Model(ToolOutput { id: tc_1, output: (7 characters) })

@@ -16,8 +16,8 @@ use crate::sys::clock;
 /// up with a call.
 const REMEMBERED: usize = 64;
 
-/// For how long a datagram is believed to have waited for us: an older one was stamped before the
-/// wall clock was set.
+/// For how long a datagram is believed to have waited for us, at most: one that seems older was
+/// stamped before the wall clock was set.
 const BELIEVED: Duration = Duration::from_secs(1);
 
 /// When the latest packets of one leg came. One task notes, one asks.
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_of_before_the_wall_clock_was_set_makes_nothing_old() {
+    fn a_wall_clock_that_is_set_makes_a_packet_no_older_than_is_believed() {
         let (now, mut meta) = (clock::now(), RecvMeta::default());
         assert_eq!(arrival(&meta, now), now, "there is none");
         meta.timestamp = Some(Duration::ZERO);

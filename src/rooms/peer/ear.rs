@@ -44,7 +44,7 @@ pub(in crate::rooms) struct Ear {
     tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
     track: Option<Arc<dyn TrackRemote>>,
     reports: mpsc::Receiver<Report>,
-    arrivals: Arc<Arrivals>,
+    pub(super) arrivals: Arc<Arrivals>,
     stage: Stage,
     /// How the engine is asked whether the peer has closed its end: it does not tell by itself.
     transport: Option<Arc<dyn DtlsTransport>>,

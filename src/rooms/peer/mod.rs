@@ -368,6 +368,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_packet_has_come_when_a_socket_of_its_leg_had_it() {
+        let mut pair = Pair::connect().await;
+        // On the shared port, and in the other direction at a socket of the leg's own.
+        for _ in 0..2 {
+            let heard = pair.says_until_heard(111, 1, &Bytes::from_static(b"words")).await;
+            assert_eq!(pair.answerer.ear.arrivals.of(heard.sequence), Some(heard.at));
+            std::mem::swap(&mut pair.answerer, &mut pair.caller);
+        }
+    }
+
+    #[tokio::test]
     async fn a_telephone_is_heard_in_packets_of_any_length() {
         let mut pair = Pair::connect_in(&[Format::offered(Codec::Pcma, false)]).await;
         assert!(pair.answer.sdp.contains("SAVPF 8\r\n"), "{}", pair.answer.sdp);
